@@ -1,0 +1,1 @@
+"""Translators between the adapter contract and the backends that stand behind it."""

@@ -1,0 +1,1 @@
+"""Legato client: one cart and one session on every channel."""

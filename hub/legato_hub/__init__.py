@@ -1,0 +1,1 @@
+"""The Legato hub: collects, harmonises and synchronises carts and sessions."""
