@@ -5,17 +5,20 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
-BIN := .venv/bin
-# No colours, no progress bars, no notices: what pip and npm still print is an error worth reading.
-PIP := $(BIN)/pip --quiet --disable-pip-version-check --no-input
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Twice quiet: errors only.
+PIP := .venv/bin/pip --quiet --quiet --disable-pip-version-check --no-input
 NPM_CI := npm ci --loglevel=error --no-fund --no-audit --no-update-notifier
+VENDURE := peers/vendure/node_modules/.installed
+# The one released state of the contracts that `make proto-breaking` protects.
+RELEASED := protos/released.binpb
 
 .PHONY: help
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 25
 
 .PHONY: setup
-setup: .venv/dev.stamp ## install everything that developing and testing need into .venv
+setup: .venv/dev.stamp ## install what developing and testing need into .venv
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Legato needs Python 3.11 or newer")'
@@ -26,8 +29,58 @@ setup: .venv/dev.stamp ## install everything that developing and testing need in
 	$(PIP) install --no-deps --no-build-isolation -e .
 	touch $@ .venv/hub.stamp
 
-# The demo needs less than developing does; what is already there stays.
+# The demo needs less than developing does; both locks agree, so one environment serves both.
 .venv/hub.stamp: requirements/hub.lock pyproject.toml | .venv/bin/python
 	$(PIP) install --require-hashes -r requirements/hub.lock
 	$(PIP) install --no-deps --no-build-isolation -e .
 	touch $@
+
+$(VENDURE): peers/vendure/package-lock.json peers/vendure/package.json
+	cd peers/vendure && $(NPM_CI)
+	touch $@
+
+.PHONY: demo
+demo: .venv/hub.stamp $(if $(filter vendure,$(BACKEND)),$(VENDURE)) ## three live channels on one cart; ONCE=1 plays a script, BACKEND=vendure uses a real shop
+	exec legato demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(BACKEND),--backend $(BACKEND))
+
+.PHONY: test
+test: setup $(VENDURE) lint ## everything: set-up, lint, all tests
+	pytest -n 2 --dist loadfile
+
+.PHONY: lint
+lint: setup check-generated $(if $(wildcard $(RELEASED)),proto-breaking) ## ruff, mypy, buf and the committed generated code
+	ruff check --quiet
+	ruff format --check --quiet
+	mypy --no-error-summary
+	buf lint
+	buf format --diff --exit-code
+
+.PHONY: format
+format: setup ## let ruff and buf rewrite what they can
+	ruff check --fix --quiet
+	ruff format --quiet
+	buf format --write
+
+.PHONY: generate
+generate: setup ## write the Python code of protos/ into clients/python
+	python tools/generate.py
+
+.PHONY: check-generated
+check-generated: setup ## fail if the committed generated code is not what protos/ describes
+	python tools/generate.py --check
+
+.PHONY: proto-breaking
+proto-breaking: setup ## fail if protos/ breaks clients of the released contracts
+	buf breaking --against $(RELEASED)
+
+.PHONY: proto-release
+proto-release: setup ## make the present contracts the released ones, at a release
+	buf build --exclude-source-info --output $(RELEASED)
+
+.PHONY: lock
+lock: ## write the lock files again; UPGRADE=1 takes newer versions
+	tools/lock.sh $(if $(filter-out 0,$(UPGRADE)),--upgrade)
+
+.PHONY: clean
+clean: ## remove the environment, installed peers and caches
+	rm -rf .venv peers/*/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
