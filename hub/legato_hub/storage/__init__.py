@@ -1,0 +1,1 @@
+"""Persistence: one protocol, one contract test suite, one engine a file."""
