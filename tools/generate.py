@@ -19,10 +19,10 @@ SUFFIXES = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi")
 def regenerate() -> dict[Path, bytes]:
     """What buf makes of `protos/` now, by path below `TARGET`."""
     # buf and its plugins are installed beside this interpreter.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    search_path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     with tempfile.TemporaryDirectory() as folder:
         command = ["buf", "generate", "--output", folder]
-        subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": path}, check=True)
+        subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": search_path}, check=True)
         out = Path(folder) / TARGET
         files = {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
     for path in list(files):
