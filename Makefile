@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-# Twice quiet: errors only.
+# Twice quiet is errors only; npm's errors go to stderr.
 PIP := .venv/bin/pip --quiet --quiet --disable-pip-version-check --no-input
 NPM_CI := npm ci --loglevel=error --no-fund --no-audit --no-update-notifier
 VENDURE := peers/vendure/node_modules/.installed
@@ -36,7 +36,7 @@ setup: .venv/dev.stamp ## install what developing and testing need into .venv
 	touch $@
 
 $(VENDURE): peers/vendure/package-lock.json peers/vendure/package.json
-	cd peers/vendure && $(NPM_CI)
+	cd peers/vendure && $(NPM_CI) > /dev/null
 	touch $@
 
 .PHONY: demo
