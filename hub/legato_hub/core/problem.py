@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from google.protobuf.duration_pb2 import Duration
 
 from legato.orchestrator.v1 import error_pb2
-from legato.orchestrator.v1.error_pb2 import ErrorReason
 
 # gRPC status codes by number, so that the core needs no grpc. The table in error.proto says the same in words.
 OK, CANCELLED, UNKNOWN, INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED = range(8)
@@ -64,7 +63,7 @@ class Problem(Exception):
 
     def __init__(
         self,
-        reason: ErrorReason,
+        reason: "error_pb2.ErrorReason.ValueType",
         message: str,
         *,
         fields: tuple[tuple[str, str], ...] = (),
@@ -79,7 +78,7 @@ class Problem(Exception):
             self.error.retry_delay.CopyFrom(Duration(seconds=retry_ms // 1000, nanos=retry_ms % 1000 * 1_000_000))
 
     @property
-    def reason(self) -> ErrorReason:
+    def reason(self) -> "error_pb2.ErrorReason.ValueType":
         """The machine-readable reason."""
         return self.error.reason
 
