@@ -38,3 +38,14 @@ class Identity:
     def principal(self) -> str:
         """Stable name of who this is, for bindings and grants."""
         return f"{self.tenant}/{self.kind.value}/{self.subject}"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever sends a command, and from where."""
+
+    identity: Identity
+    channel: str
+    """Kind of the sales channel, for example "web"."""
+    client_id: str = ""
+    """The installation that numbers its commands; empty for stateless callers."""

@@ -1,0 +1,45 @@
+"""Changes that the hub makes by itself, without a client's command: sign-in, a cart that joins a session."""
+
+import time
+from collections.abc import Callable
+
+from legato.protocol.state import Entries, diff
+from legato_hub.live import Live, LiveResources
+from legato_hub.storage.base import Commit, Committed, Storage
+
+Change = Callable[[Entries], Entries]
+"""From the present entities to the wished ones. Pure: it may be called again when another hub was ahead."""
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class Amender:
+    """Applies changes one after the other, atomically, as new revisions."""
+
+    def __init__(self, storage: Storage, resources: LiveResources) -> None:
+        self._storage = storage
+        self._resources = resources
+
+    async def amend(self, name: str, change: Change, *, traceparent: str = "", closed: bool = False) -> Live:
+        """Change a resource, or make it. A change that changes nothing makes no revision.
+
+        Raise StorageError, and whatever `change` raises.
+        """
+        live = await self._resources.pin(name)
+        try:
+            async with live.lane:
+                while True:
+                    delta = diff(live.entries, change(live.entries))
+                    if not delta:
+                        return live
+                    commit = Commit(
+                        name, live.revision, delta, now_ms(), traceparent=traceparent, closed=closed
+                    )
+                    if isinstance(await self._storage.commit(commit), Committed):
+                        return live
+                    await self._resources.reload(live)
+        finally:
+            self._resources.unpin(live)

@@ -1,0 +1,249 @@
+"""Resources held in memory: what is watched or was used a moment ago.
+
+A `Live` follows the storage: it is attached to the feed first and loaded second, so no revision falls between. It keeps
+a short tail of deltas. A subscriber that is behind is a mere number, its revision: what it misses is merged from the
+tail when it can be sent, once for all subscribers that stand at the same revision. So a slow client costs no memory.
+"""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from legato.orchestrator.v1 import stream_pb2
+from legato.protocol import state
+from legato.protocol.state import Delta
+from legato_hub.storage.base import Cursor, Gone, Storage, Update
+
+TAIL_REVISIONS = 256
+"""Deltas kept in memory for each resource; a subscriber further behind gets a snapshot."""
+
+TAIL_BYTES = 512 * 1024
+"""The tail is cut at this size, too."""
+
+PRESENCE_SHOWN = 32
+"""Channels named in a presence message; a resource with more shows the oldest."""
+
+IDLE_KEPT = 4_096
+"""Unwatched resources kept in memory."""
+
+TRACES_KEPT = 8
+"""Trace contexts named in one delta."""
+
+
+class Subscriber(Protocol):
+    """What a resource tells. Calls are made in the loop and must not block."""
+
+    def revised(self) -> None:
+        """The resource has a new revision."""
+
+    def presence_changed(self) -> None:
+        """The list of present channels is another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """Everything between two revisions as one, serialised once."""
+
+    payload: bytes
+    traceparents: tuple[str, ...]
+
+
+class Live:
+    """One resource. `revision` 0 means that it does not exist (yet)."""
+
+    def __init__(self, name: str, epoch: str) -> None:
+        self.name = name
+        self.cursor = Cursor(epoch, 0)
+        self.entries: dict[str, bytes] = {}
+        self.adapter_state = b""
+        self.version = ""
+        self.tombstone = False
+        self.observed_at = 0
+        """When the backend was last read, milliseconds since 1970; 0 never by this process."""
+        self.lane = asyncio.Lock()
+        """Held by whoever changes the resource from this process: commands are served in order of arrival."""
+        self.subscribers: dict[Subscriber, stream_pb2.PresentChannel | None] = {}
+        self.client_seqs: dict[str, int] = {}
+        """Highest seq of each client whose effect this process saw."""
+        self.pins = 0
+        self.end_of_feed: Callable[[], None] = lambda: None
+        self._tail: deque[Update] = deque()
+        self._tail_bytes = 0
+        self._merged: dict[int, Merged | None] = {}
+        self._snapshot: tuple[bytes, bytes] | None = None
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is anything to read."""
+        return self.cursor.revision > 0 and not self.tombstone
+
+    @property
+    def revision(self) -> int:
+        """The present revision."""
+        return self.cursor.revision
+
+    def update(self, update: Update) -> None:
+        """Take a new revision in and tell the subscribers. One that is known already is passed over."""
+        if update.cursor.epoch == self.cursor.epoch and update.cursor.revision <= self.cursor.revision:
+            return
+        self.cursor = update.cursor
+        self.entries = state.apply(self.entries, update.delta)
+        self.tombstone = False
+        if update.client_id:
+            self.client_seqs[update.client_id] = max(update.seq, self.client_seqs.get(update.client_id, 0))
+        self._tail.append(update)
+        self._tail_bytes += update.delta.size()
+        while len(self._tail) > TAIL_REVISIONS or self._tail_bytes > TAIL_BYTES and len(self._tail) > 1:
+            self._tail_bytes -= self._tail.popleft().delta.size()
+        self._merged.clear()
+        self._snapshot = None
+        for subscriber in list(self.subscribers):
+            subscriber.revised()
+        if self._waiters:
+            for revision, future in self._waiters:
+                if revision <= self.revision and not future.done():
+                    future.set_result(None)
+            self._waiters = [waiter for waiter in self._waiters if not waiter[1].done()]
+
+    def missed(self, since: int) -> Merged | None:
+        """What a subscriber at revision `since` misses; None when a snapshot is the shorter way."""
+        if since not in self._merged:
+            self._merged[since] = self._merge(since)
+        return self._merged[since]
+
+    def _merge(self, since: int) -> Merged | None:
+        behind = self.revision - since
+        if behind > len(self._tail):
+            return None
+        updates = list(self._tail)[len(self._tail) - behind :]
+        delta = Delta()
+        for update in updates:
+            delta = delta.then(update.delta) if delta else update.delta
+        if behind > 1 and delta.size() > len(self.snapshot()[0]):
+            return None
+        traces = [update.traceparent for update in updates if update.traceparent]
+        return Merged(delta.to_bytes(), tuple(traces[-TRACES_KEPT:]))
+
+    def snapshot(self) -> tuple[bytes, bytes]:
+        """The whole state serialised, and its digest."""
+        if self._snapshot is None:
+            self._snapshot = state.entries_to_bytes(self.entries), state.digest(self.entries)
+        return self._snapshot
+
+    async def reached(self, revision: int) -> None:
+        """Wait until the resource is at `revision` or later."""
+        if self.revision >= revision:
+            return
+        future = asyncio.get_running_loop().create_future()
+        self._waiters.append((revision, future))
+        await future
+
+    # Presence ------------------------------------------------------------------------------------------------------
+
+    def attach(self, subscriber: Subscriber, present: stream_pb2.PresentChannel | None) -> None:
+        """Tell `subscriber` from now on; show it to the others as `present`."""
+        self.subscribers[subscriber] = present
+        if present is not None:
+            self._presence_changed()
+
+    def detach(self, subscriber: Subscriber) -> None:
+        """Tell it no more. Harmless if it was not attached."""
+        if self.subscribers.pop(subscriber, None) is not None:
+            self._presence_changed()
+
+    def present(self) -> list[stream_pb2.PresentChannel]:
+        """The channels that are shown, oldest first."""
+        shown: list[stream_pb2.PresentChannel] = []
+        for channel in self.subscribers.values():
+            if channel is not None:
+                shown.append(channel)
+                if len(shown) == PRESENCE_SHOWN:
+                    break
+        return shown
+
+    def _presence_changed(self) -> None:
+        if len(self.subscribers) > 2 * PRESENCE_SHOWN:
+            return  # A crowd: whoever is shown is of no use to anybody, and telling all of each is quadratic.
+        for subscriber in self.subscribers:
+            subscriber.presence_changed()
+
+
+class LiveResources:
+    """All resources held in memory."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._live: OrderedDict[str, asyncio.Task[Live] | Live] = OrderedDict()
+
+    async def get(self, name: str) -> Live:
+        """The resource, loaded; one that does not exist has revision 0. Raise StorageError."""
+        held = self._live.get(name)
+        if held is None:
+            held = self._live[name] = asyncio.create_task(self._load(name), name=f"load {name}")
+        if isinstance(held, asyncio.Task):
+            return await asyncio.shield(held)
+        self._live.move_to_end(name)
+        return held
+
+    async def pin(self, name: str) -> Live:
+        """As `get`, and kept until `unpin`."""
+        while True:
+            live = await self.get(name)
+            if self._live.get(name) is live:
+                live.pins += 1
+                return live
+
+    def unpin(self, live: Live) -> None:
+        """Let go of what `pin` gave."""
+        live.pins -= 1
+        self._evict()
+
+    def watched(self) -> list[Live]:
+        """Every resource that somebody subscribes to."""
+        return [live for live in self._live.values() if isinstance(live, Live) and live.subscribers]
+
+    async def reload(self, live: Live) -> None:
+        """Read the resource again: another hub was ahead of what this process had heard."""
+        loaded = await self._storage.load(live.name)
+        if loaded is None:
+            return
+        if loaded.cursor.revision > live.revision:
+            missed = await self._storage.since(live.name, live.cursor)
+            if not isinstance(missed, Gone):
+                for update in missed:
+                    live.update(update)
+        if loaded.cursor == live.cursor:
+            live.adapter_state, live.version = loaded.adapter_state, loaded.version
+
+    async def _load(self, name: str) -> Live:
+        live = Live(name, self._storage.epoch)
+        early: list[Update] = []
+        feed: Callable[[Update], None] = early.append
+        live.end_of_feed = self._storage.follow(name, lambda update: feed(update))
+        try:
+            loaded = await self._storage.load(name)
+        except BaseException:
+            live.end_of_feed()
+            del self._live[name]
+            raise
+        if loaded is not None:
+            live.cursor, live.entries = loaded.cursor, dict(loaded.entries)
+            live.adapter_state, live.version = loaded.adapter_state, loaded.version
+            live.tombstone = loaded.tombstone
+        feed = live.update
+        for update in early:
+            live.update(update)
+        self._live[name] = live
+        self._evict()
+        return live
+
+    def _evict(self) -> None:
+        if len(self._live) <= IDLE_KEPT:
+            return
+        for name, live in list(self._live.items())[: len(self._live) - IDLE_KEPT]:
+            if isinstance(live, Live) and not (live.pins or live.subscribers or live.lane.locked()):
+                live.end_of_feed()
+                del self._live[name]
