@@ -35,9 +35,7 @@ class Amender:
                     delta = diff(live.entries, change(live.entries))
                     if not delta:
                         return live
-                    commit = Commit(
-                        name, live.revision, delta, now_ms(), traceparent=traceparent, closed=closed
-                    )
+                    commit = Commit(name, live.revision, delta, now_ms(), traceparent=traceparent, closed=closed)
                     if isinstance(await self._storage.commit(commit), Committed):
                         return live
                     await self._resources.reload(live)

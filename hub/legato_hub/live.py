@@ -96,7 +96,7 @@ class Live:
             self.client_seqs[update.client_id] = max(update.seq, self.client_seqs.get(update.client_id, 0))
         self._tail.append(update)
         self._tail_bytes += update.delta.size()
-        while len(self._tail) > TAIL_REVISIONS or self._tail_bytes > TAIL_BYTES and len(self._tail) > 1:
+        while len(self._tail) > TAIL_REVISIONS or (self._tail_bytes > TAIL_BYTES and len(self._tail) > 1):
             self._tail_bytes -= self._tail.popleft().delta.size()
         self._merged.clear()
         self._snapshot = None
@@ -140,8 +140,6 @@ class Live:
         future = asyncio.get_running_loop().create_future()
         self._waiters.append((revision, future))
         await future
-
-    # Presence ------------------------------------------------------------------------------------------------------
 
     def attach(self, subscriber: Subscriber, present: stream_pb2.PresentChannel | None) -> None:
         """Tell `subscriber` from now on; show it to the others as `present`."""
@@ -222,7 +220,8 @@ class LiveResources:
         live = Live(name, self._storage.epoch)
         early: list[Update] = []
         feed: Callable[[Update], None] = early.append
-        live.end_of_feed = self._storage.follow(name, lambda update: feed(update))
+        # Not `feed` itself: what it names changes below.
+        live.end_of_feed = self._storage.follow(name, lambda update: feed(update))  # noqa: PLW0108
         try:
             loaded = await self._storage.load(name)
         except BaseException:

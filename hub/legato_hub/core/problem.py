@@ -7,12 +7,8 @@ from google.protobuf.duration_pb2 import Duration
 from legato.orchestrator.v1 import error_pb2
 
 # gRPC status codes by number, so that the core needs no grpc. The table in error.proto says the same in words.
-OK, CANCELLED, UNKNOWN, INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED = (
-    range(8)
-)
-RESOURCE_EXHAUSTED, FAILED_PRECONDITION, ABORTED, OUT_OF_RANGE, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = range(
-    8, 15
-)
+OK, CANCELLED, UNKNOWN, INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED = range(8)
+RESOURCE_EXHAUSTED, FAILED_PRECONDITION, ABORTED, OUT_OF_RANGE, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = range(8, 15)
 UNAUTHENTICATED = 16
 
 CODES: Mapping[int, int] = {
@@ -79,9 +75,7 @@ class Problem(Exception):
         for path, description in fields:
             self.error.field_violations.add(field=path, description=description)
         if retry_ms is not None:
-            self.error.retry_delay.CopyFrom(
-                Duration(seconds=retry_ms // 1000, nanos=retry_ms % 1000 * 1_000_000)
-            )
+            self.error.retry_delay.CopyFrom(Duration(seconds=retry_ms // 1000, nanos=retry_ms % 1000 * 1_000_000))
 
     @property
     def reason(self) -> "error_pb2.ErrorReason.ValueType":
@@ -91,9 +85,7 @@ class Problem(Exception):
 
 def invalid(path: str, description: str) -> Problem:
     """A field that breaks its documented range or form."""
-    return Problem(
-        error_pb2.ERROR_REASON_INVALID_FIELD, f"{path} {description}", fields=((path, description),)
-    )
+    return Problem(error_pb2.ERROR_REASON_INVALID_FIELD, f"{path} {description}", fields=((path, description),))
 
 
 def not_found(what: str) -> Problem:
