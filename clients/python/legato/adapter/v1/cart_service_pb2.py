@@ -27,35 +27,35 @@ from legato.commerce.v1 import cart_pb2 as legato_dot_commerce_dot_v1_dot_cart__
 from legato.commerce.v1 import cart_intent_pb2 as legato_dot_commerce_dot_v1_dot_cart__intent__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$legato/adapter/v1/cart_service.proto\x12\x11legato.adapter.v1\x1a\'legato/adapter/v1/request_context.proto\x1a\x1dlegato/commerce/v1/cart.proto\x1a$legato/commerce/v1/cart_intent.proto\"\x8b\x01\n\x0eGetCartRequest\x12;\n\x07\x63ontext\x18\x01 \x01(\x0b\x32!.legato.adapter.v1.RequestContextR\x07\x63ontext\x12\x17\n\x07\x63\x61rt_id\x18\x02 \x01(\tR\x06\x63\x61rtId\x12#\n\radapter_state\x18\x03 \x01(\x0cR\x0c\x61\x64\x61pterState\"~\n\x0fGetCartResponse\x12,\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x18.legato.commerce.v1.CartR\x04\x63\x61rt\x12#\n\radapter_state\x18\x02 \x01(\x0cR\x0c\x61\x64\x61pterState\x12\x18\n\x07version\x18\x03 \x01(\tR\x07version\"\x82\x03\n\x13\x41pplyCommandRequest\x12;\n\x07\x63ontext\x18\x01 \x01(\x0b\x32!.legato.adapter.v1.RequestContextR\x07\x63ontext\x12\x17\n\x07\x63\x61rt_id\x18\x02 \x01(\tR\x06\x63\x61rtId\x12\x1d\n\ncommand_id\x18\x03 \x01(\tR\tcommandId\x12\x36\n\x06intent\x18\x04 \x01(\x0b\x32\x1e.legato.commerce.v1.CartIntentR\x06intent\x12>\n\x0bline_target\x18\x05 \x01(\x0b\x32\x1d.legato.adapter.v1.LineTargetR\nlineTarget\x12)\n\x10\x65xpected_version\x18\x06 \x01(\tR\x0f\x65xpectedVersion\x12.\n\x05owner\x18\x07 \x01(\x0b\x32\x18.legato.adapter.v1.OwnerR\x05owner\x12#\n\radapter_state\x18\x08 \x01(\x0cR\x0c\x61\x64\x61pterState\"{\n\x05Owner\x12!\n\x0b\x63ustomer_id\x18\x01 \x01(\tH\x00R\ncustomerId\x12#\n\x0c\x61nonymous_id\x18\x02 \x01(\tH\x00R\x0b\x61nonymousId\x12!\n\x0bterminal_id\x18\x03 \x01(\tH\x00R\nterminalIdB\x07\n\x05owner\"\xa1\x01\n\nLineTarget\x12\x17\n\x07line_id\x18\x01 \x01(\tR\x06lineId\x12\x10\n\x03sku\x18\x02 \x01(\tR\x03sku\x12\x14\n\x05steps\x18\x03 \x01(\x03R\x05steps\x12&\n\x0f\x63lient_line_key\x18\x04 \x01(\tR\rclientLineKey\x12*\n\x11\x63lient_line_steps\x18\x05 \x01(\x03R\x0f\x63lientLineSteps\"\xd8\x01\n\x14\x41pplyCommandResponse\x12,\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x18.legato.commerce.v1.CartR\x04\x63\x61rt\x12#\n\radapter_state\x18\x02 \x01(\x0cR\x0c\x61\x64\x61pterState\x12\x18\n\x07version\x18\x03 \x01(\tR\x07version\x12\x17\n\x07line_id\x18\x04 \x01(\tR\x06lineId\x12:\n\trejection\x18\x05 \x01(\x0b\x32\x1c.legato.adapter.v1.RejectionR\trejection\"\xc4\x01\n\tRejection\x12:\n\x06reason\x18\x01 \x01(\x0e\x32\".legato.adapter.v1.RejectionReasonR\x06reason\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12\x1f\n\x0bnative_code\x18\x03 \x01(\tR\nnativeCode\x12,\n\x0f\x61vailable_steps\x18\x04 \x01(\x03H\x00R\x0e\x61vailableSteps\x88\x01\x01\x42\x12\n\x10_available_steps\"S\n\x15ResolveCommandRequest\x12:\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32&.legato.adapter.v1.ApplyCommandRequestR\x04\x63\x61ll\"\x9c\x01\n\x16ResolveCommandResponse\x12=\n\nresolution\x18\x01 \x01(\x0e\x32\x1d.legato.adapter.v1.ResolutionR\nresolution\x12\x43\n\x08response\x18\x02 \x01(\x0b\x32\'.legato.adapter.v1.ApplyCommandResponseR\x08response*\xb5\x03\n\x0fRejectionReason\x12 \n\x1cREJECTION_REASON_UNSPECIFIED\x10\x00\x12 \n\x1cREJECTION_REASON_UNKNOWN_SKU\x10\x01\x12\'\n#REJECTION_REASON_INSUFFICIENT_STOCK\x10\x02\x12#\n\x1fREJECTION_REASON_LINE_NOT_FOUND\x10\x03\x12#\n\x1fREJECTION_REASON_QUANTITY_LIMIT\x10\x04\x12*\n&REJECTION_REASON_DISCOUNT_CODE_INVALID\x10\x05\x12,\n(REJECTION_REASON_DELIVERY_OPTION_INVALID\x10\x06\x12$\n REJECTION_REASON_CART_NOT_ACTIVE\x10\x07\x12 \n\x1cREJECTION_REASON_CART_EXISTS\x10\x08\x12%\n!REJECTION_REASON_UNKNOWN_CURRENCY\x10\t\x12\"\n\x1eREJECTION_REASON_INVALID_FIELD\x10\n*t\n\nResolution\x12\x1a\n\x16RESOLUTION_UNSPECIFIED\x10\x00\x12\x16\n\x12RESOLUTION_APPLIED\x10\x01\x12\x1a\n\x16RESOLUTION_NOT_APPLIED\x10\x02\x12\x16\n\x12RESOLUTION_UNKNOWN\x10\x03\x32\xa7\x02\n\x0b\x43\x61rtService\x12P\n\x07GetCart\x12!.legato.adapter.v1.GetCartRequest\x1a\".legato.adapter.v1.GetCartResponse\x12_\n\x0c\x41pplyCommand\x12&.legato.adapter.v1.ApplyCommandRequest\x1a\'.legato.adapter.v1.ApplyCommandResponse\x12\x65\n\x0eResolveCommand\x12(.legato.adapter.v1.ResolveCommandRequest\x1a).legato.adapter.v1.ResolveCommandResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$legato/adapter/v1/cart_service.proto\x12\x11legato.adapter.v1\x1a\'legato/adapter/v1/request_context.proto\x1a\x1dlegato/commerce/v1/cart.proto\x1a$legato/commerce/v1/cart_intent.proto\"\x8b\x01\n\x0eGetCartRequest\x12;\n\x07\x63ontext\x18\x01 \x01(\x0b\x32!.legato.adapter.v1.RequestContextR\x07\x63ontext\x12\x17\n\x07\x63\x61rt_id\x18\x02 \x01(\tR\x06\x63\x61rtId\x12#\n\radapter_state\x18\x03 \x01(\x0cR\x0c\x61\x64\x61pterState\"~\n\x0fGetCartResponse\x12,\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x18.legato.commerce.v1.CartR\x04\x63\x61rt\x12#\n\radapter_state\x18\x02 \x01(\x0cR\x0c\x61\x64\x61pterState\x12\x18\n\x07version\x18\x03 \x01(\tR\x07version\"\x9c\x03\n\x13\x41pplyCommandRequest\x12;\n\x07\x63ontext\x18\x01 \x01(\x0b\x32!.legato.adapter.v1.RequestContextR\x07\x63ontext\x12\x17\n\x07\x63\x61rt_id\x18\x02 \x01(\tR\x06\x63\x61rtId\x12\x1d\n\ncommand_id\x18\x03 \x01(\tR\tcommandId\x12\x36\n\x06intent\x18\x04 \x01(\x0b\x32\x1e.legato.commerce.v1.CartIntentR\x06intent\x12>\n\x0bline_target\x18\x05 \x01(\x0b\x32\x1d.legato.adapter.v1.LineTargetR\nlineTarget\x12)\n\x10\x65xpected_version\x18\x06 \x01(\tR\x0f\x65xpectedVersion\x12.\n\x05owner\x18\x07 \x01(\x0b\x32\x18.legato.adapter.v1.OwnerR\x05owner\x12#\n\radapter_state\x18\x08 \x01(\x0cR\x0c\x61\x64\x61pterState\x12\x18\n\x07\x63hannel\x18\t \x01(\tR\x07\x63hannel\"{\n\x05Owner\x12!\n\x0b\x63ustomer_id\x18\x01 \x01(\tH\x00R\ncustomerId\x12#\n\x0c\x61nonymous_id\x18\x02 \x01(\tH\x00R\x0b\x61nonymousId\x12!\n\x0bterminal_id\x18\x03 \x01(\tH\x00R\nterminalIdB\x07\n\x05owner\"\xa1\x01\n\nLineTarget\x12\x17\n\x07line_id\x18\x01 \x01(\tR\x06lineId\x12\x10\n\x03sku\x18\x02 \x01(\tR\x03sku\x12\x14\n\x05steps\x18\x03 \x01(\x03R\x05steps\x12&\n\x0f\x63lient_line_key\x18\x04 \x01(\tR\rclientLineKey\x12*\n\x11\x63lient_line_steps\x18\x05 \x01(\x03R\x0f\x63lientLineSteps\"\xd8\x01\n\x14\x41pplyCommandResponse\x12,\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x18.legato.commerce.v1.CartR\x04\x63\x61rt\x12#\n\radapter_state\x18\x02 \x01(\x0cR\x0c\x61\x64\x61pterState\x12\x18\n\x07version\x18\x03 \x01(\tR\x07version\x12\x17\n\x07line_id\x18\x04 \x01(\tR\x06lineId\x12:\n\trejection\x18\x05 \x01(\x0b\x32\x1c.legato.adapter.v1.RejectionR\trejection\"\xc4\x01\n\tRejection\x12:\n\x06reason\x18\x01 \x01(\x0e\x32\".legato.adapter.v1.RejectionReasonR\x06reason\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12\x1f\n\x0bnative_code\x18\x03 \x01(\tR\nnativeCode\x12,\n\x0f\x61vailable_steps\x18\x04 \x01(\x03H\x00R\x0e\x61vailableSteps\x88\x01\x01\x42\x12\n\x10_available_steps\"S\n\x15ResolveCommandRequest\x12:\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32&.legato.adapter.v1.ApplyCommandRequestR\x04\x63\x61ll\"\x9c\x01\n\x16ResolveCommandResponse\x12=\n\nresolution\x18\x01 \x01(\x0e\x32\x1d.legato.adapter.v1.ResolutionR\nresolution\x12\x43\n\x08response\x18\x02 \x01(\x0b\x32\'.legato.adapter.v1.ApplyCommandResponseR\x08response*\xb5\x03\n\x0fRejectionReason\x12 \n\x1cREJECTION_REASON_UNSPECIFIED\x10\x00\x12 \n\x1cREJECTION_REASON_UNKNOWN_SKU\x10\x01\x12\'\n#REJECTION_REASON_INSUFFICIENT_STOCK\x10\x02\x12#\n\x1fREJECTION_REASON_LINE_NOT_FOUND\x10\x03\x12#\n\x1fREJECTION_REASON_QUANTITY_LIMIT\x10\x04\x12*\n&REJECTION_REASON_DISCOUNT_CODE_INVALID\x10\x05\x12,\n(REJECTION_REASON_DELIVERY_OPTION_INVALID\x10\x06\x12$\n REJECTION_REASON_CART_NOT_ACTIVE\x10\x07\x12 \n\x1cREJECTION_REASON_CART_EXISTS\x10\x08\x12%\n!REJECTION_REASON_UNKNOWN_CURRENCY\x10\t\x12\"\n\x1eREJECTION_REASON_INVALID_FIELD\x10\n*t\n\nResolution\x12\x1a\n\x16RESOLUTION_UNSPECIFIED\x10\x00\x12\x16\n\x12RESOLUTION_APPLIED\x10\x01\x12\x1a\n\x16RESOLUTION_NOT_APPLIED\x10\x02\x12\x16\n\x12RESOLUTION_UNKNOWN\x10\x03\x32\xa7\x02\n\x0b\x43\x61rtService\x12P\n\x07GetCart\x12!.legato.adapter.v1.GetCartRequest\x1a\".legato.adapter.v1.GetCartResponse\x12_\n\x0c\x41pplyCommand\x12&.legato.adapter.v1.ApplyCommandRequest\x1a\'.legato.adapter.v1.ApplyCommandResponse\x12\x65\n\x0eResolveCommand\x12(.legato.adapter.v1.ResolveCommandRequest\x1a).legato.adapter.v1.ResolveCommandResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'legato.adapter.v1.cart_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REJECTIONREASON']._serialized_start=1780
-  _globals['_REJECTIONREASON']._serialized_end=2217
-  _globals['_RESOLUTION']._serialized_start=2219
-  _globals['_RESOLUTION']._serialized_end=2335
+  _globals['_REJECTIONREASON']._serialized_start=1806
+  _globals['_REJECTIONREASON']._serialized_end=2243
+  _globals['_RESOLUTION']._serialized_start=2245
+  _globals['_RESOLUTION']._serialized_end=2361
   _globals['_GETCARTREQUEST']._serialized_start=170
   _globals['_GETCARTREQUEST']._serialized_end=309
   _globals['_GETCARTRESPONSE']._serialized_start=311
   _globals['_GETCARTRESPONSE']._serialized_end=437
   _globals['_APPLYCOMMANDREQUEST']._serialized_start=440
-  _globals['_APPLYCOMMANDREQUEST']._serialized_end=826
-  _globals['_OWNER']._serialized_start=828
-  _globals['_OWNER']._serialized_end=951
-  _globals['_LINETARGET']._serialized_start=954
-  _globals['_LINETARGET']._serialized_end=1115
-  _globals['_APPLYCOMMANDRESPONSE']._serialized_start=1118
-  _globals['_APPLYCOMMANDRESPONSE']._serialized_end=1334
-  _globals['_REJECTION']._serialized_start=1337
-  _globals['_REJECTION']._serialized_end=1533
-  _globals['_RESOLVECOMMANDREQUEST']._serialized_start=1535
-  _globals['_RESOLVECOMMANDREQUEST']._serialized_end=1618
-  _globals['_RESOLVECOMMANDRESPONSE']._serialized_start=1621
-  _globals['_RESOLVECOMMANDRESPONSE']._serialized_end=1777
-  _globals['_CARTSERVICE']._serialized_start=2338
-  _globals['_CARTSERVICE']._serialized_end=2633
+  _globals['_APPLYCOMMANDREQUEST']._serialized_end=852
+  _globals['_OWNER']._serialized_start=854
+  _globals['_OWNER']._serialized_end=977
+  _globals['_LINETARGET']._serialized_start=980
+  _globals['_LINETARGET']._serialized_end=1141
+  _globals['_APPLYCOMMANDRESPONSE']._serialized_start=1144
+  _globals['_APPLYCOMMANDRESPONSE']._serialized_end=1360
+  _globals['_REJECTION']._serialized_start=1363
+  _globals['_REJECTION']._serialized_end=1559
+  _globals['_RESOLVECOMMANDREQUEST']._serialized_start=1561
+  _globals['_RESOLVECOMMANDREQUEST']._serialized_end=1644
+  _globals['_RESOLVECOMMANDRESPONSE']._serialized_start=1647
+  _globals['_RESOLVECOMMANDRESPONSE']._serialized_end=1803
+  _globals['_CARTSERVICE']._serialized_start=2364
+  _globals['_CARTSERVICE']._serialized_end=2659
 # @@protoc_insertion_point(module_scope)

@@ -182,6 +182,7 @@ class ApplyCommandRequest(_message.Message):
     EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
     ADAPTER_STATE_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
     cart_id: _builtins.str
     """The canonical cart id."""
     command_id: _builtins.str
@@ -190,6 +191,8 @@ class ApplyCommandRequest(_message.Message):
     """Refuse when the backend's version is another; empty for whatever it is."""
     adapter_state: _builtins.bytes
     """The adapter's notebook; empty with create_cart."""
+    channel: _builtins.str
+    """Kind of the sales channel that the wish came from, for example "web"."""
     @_builtins.property
     def context(self) -> _request_context_pb2.RequestContext:
         """For whom."""
@@ -217,10 +220,11 @@ class ApplyCommandRequest(_message.Message):
         expected_version: _builtins.str = ...,
         owner: Global___Owner | None = ...,
         adapter_state: _builtins.bytes = ...,
+        channel: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "intent", b"intent", "line_target", b"line_target", "owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter_state", b"adapter_state", "cart_id", b"cart_id", "command_id", b"command_id", "context", b"context", "expected_version", b"expected_version", "intent", b"intent", "line_target", b"line_target", "owner", b"owner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter_state", b"adapter_state", "cart_id", b"cart_id", "channel", b"channel", "command_id", b"command_id", "context", b"context", "expected_version", b"expected_version", "intent", b"intent", "line_target", b"line_target", "owner", b"owner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -94,9 +94,11 @@ class CartServiceServicer:
         command id with another body    ABORTED             none        COMMAND_ID_REUSED to the caller
         `expected_version` is old       FAILED_PRECONDITION none        read the cart, then decide by the command's policy
         backend asks to slow down       RESOURCE_EXHAUSTED  none        THROTTLED to the caller
-        could not be sent               UNAVAILABLE         none        BACKEND_UNAVAILABLE to the caller
-        anything else, also the
-        connection lost after sending any other           unknown     ResolveCommand
+        could not be sent               UNAVAILABLE, with   none        BACKEND_UNAVAILABLE to the caller
+        trailing metadata
+        legato-effect: none
+        anything else, also a lost
+        connection or a deadline      any other           unknown     ResolveCommand
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -63,9 +63,11 @@ class CartServiceStub:
       command id with another body    ABORTED             none        COMMAND_ID_REUSED to the caller
       `expected_version` is old       FAILED_PRECONDITION none        read the cart, then decide by the command's policy
       backend asks to slow down       RESOURCE_EXHAUSTED  none        THROTTLED to the caller
-      could not be sent               UNAVAILABLE         none        BACKEND_UNAVAILABLE to the caller
-      anything else, also the
-        connection lost after sending any other           unknown     ResolveCommand
+      could not be sent               UNAVAILABLE, with   none        BACKEND_UNAVAILABLE to the caller
+                                        trailing metadata
+                                        legato-effect: none
+      anything else, also a lost
+        connection or a deadline      any other           unknown     ResolveCommand
     """
     ResolveCommand: _grpc.UnaryUnaryMultiCallable[_cart_service_pb2.ResolveCommandRequest, _cart_service_pb2.ResolveCommandResponse]
     """Finds out whether a command that got no answer had its effect. Only reads. The request of the lost call comes with it.
@@ -109,9 +111,11 @@ class CartServiceAsyncStub(CartServiceStub):
       command id with another body    ABORTED             none        COMMAND_ID_REUSED to the caller
       `expected_version` is old       FAILED_PRECONDITION none        read the cart, then decide by the command's policy
       backend asks to slow down       RESOURCE_EXHAUSTED  none        THROTTLED to the caller
-      could not be sent               UNAVAILABLE         none        BACKEND_UNAVAILABLE to the caller
-      anything else, also the
-        connection lost after sending any other           unknown     ResolveCommand
+      could not be sent               UNAVAILABLE, with   none        BACKEND_UNAVAILABLE to the caller
+                                        trailing metadata
+                                        legato-effect: none
+      anything else, also a lost
+        connection or a deadline      any other           unknown     ResolveCommand
     """
     ResolveCommand: _aio.UnaryUnaryMultiCallable[_cart_service_pb2.ResolveCommandRequest, _cart_service_pb2.ResolveCommandResponse]  # type: ignore[assignment]
     """Finds out whether a command that got no answer had its effect. Only reads. The request of the lost call comes with it.
@@ -164,9 +168,11 @@ class CartServiceServicer(metaclass=_abc_1.ABCMeta):
           command id with another body    ABORTED             none        COMMAND_ID_REUSED to the caller
           `expected_version` is old       FAILED_PRECONDITION none        read the cart, then decide by the command's policy
           backend asks to slow down       RESOURCE_EXHAUSTED  none        THROTTLED to the caller
-          could not be sent               UNAVAILABLE         none        BACKEND_UNAVAILABLE to the caller
-          anything else, also the
-            connection lost after sending any other           unknown     ResolveCommand
+          could not be sent               UNAVAILABLE, with   none        BACKEND_UNAVAILABLE to the caller
+                                            trailing metadata
+                                            legato-effect: none
+          anything else, also a lost
+            connection or a deadline      any other           unknown     ResolveCommand
         """
 
     @_abc_1.abstractmethod

@@ -666,7 +666,9 @@ class SignInResponse(_message.Message):
     ACCESS_TOKEN_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     access_token: _builtins.str
-    """New bearer token; send it as `authenticate` on open streams. The former token keeps no access to it."""
+    """Bearer token of that session; send it as `authenticate` on open streams. A token stands for its session: whoever holds
+    it is that shopper, signed in or not.
+    """
     @_builtins.property
     def session(self) -> _session_pb2.Session:
         """The session; the customer's live one if there was one, else the caller's."""

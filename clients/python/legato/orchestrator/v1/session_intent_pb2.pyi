@@ -159,8 +159,8 @@ Global___ActivateCart: _TypeAlias = ActivateCart  # noqa: Y015
 
 @_typing.final
 class SignOut(_message.Message):
-    """Signs the customer out. The customer's carts leave the session; they stay the customer's. Every token issued for the
-    signed-in session stops working for them.
+    """Signs the customer out on every channel of the session. The customer's carts and the browsing history leave the session;
+    the carts stay the customer's.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
