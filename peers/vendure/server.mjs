@@ -10,6 +10,7 @@
 //   VENDURE_SUPERADMIN_PASSWORD    default "local-test-only"
 //   LEGATO_EXIT_WITH_PARENT=1      end when stdin closes, so that a killed parent leaves no server behind
 process.env.VENDURE_DISABLE_TELEMETRY = "true";
+process.env.NODE_ENV ??= "production"; // otherwise errors carry stack traces to the client
 
 const started = performance.now();
 const { default: core } = await import("@vendure/core");

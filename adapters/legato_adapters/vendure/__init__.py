@@ -1,0 +1,1 @@
+"""Vendure as a backend."""
