@@ -48,6 +48,10 @@ class _RejectionReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Rejec
     """The market's currency or country is not served."""
     REJECTION_REASON_INVALID_FIELD: _RejectionReason.ValueType  # 10
     """A field of the intent is not acceptable to the backend (an e-mail address, a postal code)."""
+    REJECTION_REASON_CLIENT_LINE_KEY_TAKEN: _RejectionReason.ValueType  # 11
+    """The client line key stands for a part of this cart already. The hub checks it first; two hubs may race."""
+    REJECTION_REASON_LINE_LIMIT: _RejectionReason.ValueType  # 12
+    """The cart has as many lines as the backend allows."""
 
 class RejectionReason(_RejectionReason, metaclass=_RejectionReasonEnumTypeWrapper):
     """Reasons of business. The hub maps each to the ErrorReason of the same name."""
@@ -74,6 +78,10 @@ REJECTION_REASON_UNKNOWN_CURRENCY: RejectionReason.ValueType  # 9
 """The market's currency or country is not served."""
 REJECTION_REASON_INVALID_FIELD: RejectionReason.ValueType  # 10
 """A field of the intent is not acceptable to the backend (an e-mail address, a postal code)."""
+REJECTION_REASON_CLIENT_LINE_KEY_TAKEN: RejectionReason.ValueType  # 11
+"""The client line key stands for a part of this cart already. The hub checks it first; two hubs may race."""
+REJECTION_REASON_LINE_LIMIT: RejectionReason.ValueType  # 12
+"""The cart has as many lines as the backend allows."""
 Global___RejectionReason: _TypeAlias = RejectionReason  # noqa: Y015
 
 class _Resolution:
@@ -85,7 +93,7 @@ class _ResolutionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Resolution
     RESOLUTION_UNSPECIFIED: _Resolution.ValueType  # 0
     """Not set; taken as UNKNOWN."""
     RESOLUTION_APPLIED: _Resolution.ValueType  # 1
-    """It had."""
+    """The backend executed it, or refused it and remembers: the response says which."""
     RESOLUTION_NOT_APPLIED: _Resolution.ValueType  # 2
     """It had not, and will not have any more."""
     RESOLUTION_UNKNOWN: _Resolution.ValueType  # 3
@@ -97,7 +105,7 @@ class Resolution(_Resolution, metaclass=_ResolutionEnumTypeWrapper):
 RESOLUTION_UNSPECIFIED: Resolution.ValueType  # 0
 """Not set; taken as UNKNOWN."""
 RESOLUTION_APPLIED: Resolution.ValueType  # 1
-"""It had."""
+"""The backend executed it, or refused it and remembers: the response says which."""
 RESOLUTION_NOT_APPLIED: Resolution.ValueType  # 2
 """It had not, and will not have any more."""
 RESOLUTION_UNKNOWN: Resolution.ValueType  # 3
@@ -302,7 +310,9 @@ Global___LineTarget: _TypeAlias = LineTarget  # noqa: Y015
 
 @_typing.final
 class ApplyCommandResponse(_message.Message):
-    """Answer of ApplyCommand."""
+    """Answer of ApplyCommand. A wish that is fulfilled already (a discount code that is on the cart, one to withdraw that
+    is not) changes nothing and is no rejection.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -319,7 +329,7 @@ class ApplyCommandResponse(_message.Message):
     """The line made or changed, where there is one."""
     @_builtins.property
     def cart(self) -> _cart_pb2.Cart:
-        """The cart as it is now, also after a rejection."""
+        """The cart as it is now, also after a rejection; absent when the rejection means that there is none."""
 
     @_builtins.property
     def rejection(self) -> Global___Rejection:
@@ -359,7 +369,9 @@ class Rejection(_message.Message):
     native_code: _builtins.str
     """The backend's own code."""
     available_steps: _builtins.int
-    """With INSUFFICIENT_STOCK or QUANTITY_LIMIT: steps that would be possible; absent if the backend does not say."""
+    """With INSUFFICIENT_STOCK or QUANTITY_LIMIT: the most steps that the whole line could have, what it has already
+    included; absent if the backend does not say.
+    """
     def __init__(
         self,
         *,

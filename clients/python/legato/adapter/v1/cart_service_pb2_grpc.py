@@ -71,6 +71,7 @@ class CartServiceServicer:
 
         condition                       code               hub's recovery
         no such cart                    NOT_FOUND          tell the caller
+        cart id malformed               INVALID_ARGUMENT   a fault of hub or adapter: log, tell the caller
         backend cannot be reached       UNAVAILABLE        keep the last known cart, marked stale
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -44,6 +44,7 @@ class CartServiceStub:
 
       condition                       code               hub's recovery
       no such cart                    NOT_FOUND          tell the caller
+      cart id malformed               INVALID_ARGUMENT   a fault of hub or adapter: log, tell the caller
       backend cannot be reached       UNAVAILABLE        keep the last known cart, marked stale
     """
     ApplyCommand: _grpc.UnaryUnaryMultiCallable[_cart_service_pb2.ApplyCommandRequest, _cart_service_pb2.ApplyCommandResponse]
@@ -92,6 +93,7 @@ class CartServiceAsyncStub(CartServiceStub):
 
       condition                       code               hub's recovery
       no such cart                    NOT_FOUND          tell the caller
+      cart id malformed               INVALID_ARGUMENT   a fault of hub or adapter: log, tell the caller
       backend cannot be reached       UNAVAILABLE        keep the last known cart, marked stale
     """
     ApplyCommand: _aio.UnaryUnaryMultiCallable[_cart_service_pb2.ApplyCommandRequest, _cart_service_pb2.ApplyCommandResponse]  # type: ignore[assignment]
@@ -143,6 +145,7 @@ class CartServiceServicer(metaclass=_abc_1.ABCMeta):
 
           condition                       code               hub's recovery
           no such cart                    NOT_FOUND          tell the caller
+          cart id malformed               INVALID_ARGUMENT   a fault of hub or adapter: log, tell the caller
           backend cannot be reached       UNAVAILABLE        keep the last known cart, marked stale
         """
 

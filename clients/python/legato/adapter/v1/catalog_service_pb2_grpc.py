@@ -72,6 +72,7 @@ class CatalogServiceServicer:
         """Searches products. An empty query lists all.
 
         condition                       code               hub's recovery
+        page size out of range          INVALID_ARGUMENT   tell the caller
         page token not of this search   INVALID_ARGUMENT   tell the caller
         market not served               FAILED_PRECONDITION tell the caller
         backend cannot be reached       UNAVAILABLE        tell the caller
@@ -85,6 +86,7 @@ class CatalogServiceServicer:
 
         condition                       code               hub's recovery
         no such product                 NOT_FOUND          gap or error to the caller
+        neither product nor skus        INVALID_ARGUMENT   a fault of the hub: log, tell the caller
         market not served               FAILED_PRECONDITION gap or error to the caller
         backend cannot be reached       UNAVAILABLE        gap or error to the caller
         """

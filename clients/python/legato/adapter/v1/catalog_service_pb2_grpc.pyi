@@ -45,6 +45,7 @@ class CatalogServiceStub:
     """Searches products. An empty query lists all.
 
       condition                       code               hub's recovery
+      page size out of range          INVALID_ARGUMENT   tell the caller
       page token not of this search   INVALID_ARGUMENT   tell the caller
       market not served               FAILED_PRECONDITION tell the caller
       backend cannot be reached       UNAVAILABLE        tell the caller
@@ -54,6 +55,7 @@ class CatalogServiceStub:
 
       condition                       code               hub's recovery
       no such product                 NOT_FOUND          gap or error to the caller
+      neither product nor skus        INVALID_ARGUMENT   a fault of the hub: log, tell the caller
       market not served               FAILED_PRECONDITION gap or error to the caller
       backend cannot be reached       UNAVAILABLE        gap or error to the caller
     """
@@ -75,6 +77,7 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """Searches products. An empty query lists all.
 
       condition                       code               hub's recovery
+      page size out of range          INVALID_ARGUMENT   tell the caller
       page token not of this search   INVALID_ARGUMENT   tell the caller
       market not served               FAILED_PRECONDITION tell the caller
       backend cannot be reached       UNAVAILABLE        tell the caller
@@ -84,6 +87,7 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
 
       condition                       code               hub's recovery
       no such product                 NOT_FOUND          gap or error to the caller
+      neither product nor skus        INVALID_ARGUMENT   a fault of the hub: log, tell the caller
       market not served               FAILED_PRECONDITION gap or error to the caller
       backend cannot be reached       UNAVAILABLE        gap or error to the caller
     """
@@ -114,6 +118,7 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         """Searches products. An empty query lists all.
 
           condition                       code               hub's recovery
+          page size out of range          INVALID_ARGUMENT   tell the caller
           page token not of this search   INVALID_ARGUMENT   tell the caller
           market not served               FAILED_PRECONDITION tell the caller
           backend cannot be reached       UNAVAILABLE        tell the caller
@@ -129,6 +134,7 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
 
           condition                       code               hub's recovery
           no such product                 NOT_FOUND          gap or error to the caller
+          neither product nor skus        INVALID_ARGUMENT   a fault of the hub: log, tell the caller
           market not served               FAILED_PRECONDITION gap or error to the caller
           backend cannot be reached       UNAVAILABLE        gap or error to the caller
         """

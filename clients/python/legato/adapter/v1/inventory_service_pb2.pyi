@@ -70,7 +70,9 @@ class GetAvailabilityResponse(_message.Message):
     AVAILABILITY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def availability(self) -> _containers.RepeatedCompositeFieldContainer[_product_pb2.Availability]:
-        """One entry a variant and location. A backend without locations gives one entry a variant with an empty location."""
+        """One entry a variant and location, and one a variant with an empty location: what the online shop can sell. The
+        latter is left out when a location was asked for; a backend without locations gives only the latter.
+        """
 
     def __init__(
         self,

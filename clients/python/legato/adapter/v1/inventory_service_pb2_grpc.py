@@ -51,6 +51,7 @@ class InventoryServiceServicer:
 
         condition                       code               hub's recovery
         no such product                 NOT_FOUND          gap or error to the caller
+        neither product nor skus        INVALID_ARGUMENT   a fault of the hub: log, tell the caller
         unknown variants                -                  they are left out of the answer
         backend cannot be reached       UNAVAILABLE        gap or error to the caller
         """

@@ -38,6 +38,7 @@ class InventoryServiceStub:
 
       condition                       code               hub's recovery
       no such product                 NOT_FOUND          gap or error to the caller
+      neither product nor skus        INVALID_ARGUMENT   a fault of the hub: log, tell the caller
       unknown variants                -                  they are left out of the answer
       backend cannot be reached       UNAVAILABLE        gap or error to the caller
     """
@@ -52,6 +53,7 @@ class InventoryServiceAsyncStub(InventoryServiceStub):
 
       condition                       code               hub's recovery
       no such product                 NOT_FOUND          gap or error to the caller
+      neither product nor skus        INVALID_ARGUMENT   a fault of the hub: log, tell the caller
       unknown variants                -                  they are left out of the answer
       backend cannot be reached       UNAVAILABLE        gap or error to the caller
     """
@@ -69,6 +71,7 @@ class InventoryServiceServicer(metaclass=_abc_1.ABCMeta):
 
           condition                       code               hub's recovery
           no such product                 NOT_FOUND          gap or error to the caller
+          neither product nor skus        INVALID_ARGUMENT   a fault of the hub: log, tell the caller
           unknown variants                -                  they are left out of the answer
           backend cannot be reached       UNAVAILABLE        gap or error to the caller
         """
