@@ -1,6 +1,6 @@
 """From a wish to an adapter call: what depends on the cart is resolved here, against the hub's projection.
 
-A backend of effect class ABSOLUTE gets its repeatable "set the line to N" from `LineTarget`; the others may use it or not.
+A backend of effect class ABSOLUTE gets its repeatable "set the line to N" from `LineTarget`; others may use it too.
 """
 
 import hashlib

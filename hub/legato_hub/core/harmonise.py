@@ -1,7 +1,7 @@
 """From a backend's cart to the canonical one.
 
-The backend owns lines, prices and state. The hub adds what a backend does not know: whose cart it is, which client named
-what it added, on which channel, in which order lines came.
+The backend owns lines, prices and state. The hub adds what a backend does not know: whose cart it is, which client
+named what it added, on which channel, in which order lines came.
 """
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -22,8 +22,8 @@ def harmonise(
 ) -> cart_pb2.Cart:
     """The canonical cart after `answer`.
 
-    `before` is the projection so far, `call` what the backend answers to (None for a mere read), `line_id` the line it made
-    or changed, `source` the backend's name, `now` milliseconds since 1970.
+    `before` is the projection so far, `call` what the backend answers to (None for a mere read), `line_id` the line it
+    made or changed, `source` the backend's name, `now` milliseconds since 1970.
     """
     cart = cart_pb2.Cart()
     cart.CopyFrom(answer)

@@ -34,6 +34,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from legato.protocol.state import Delta, Entries
+from legato_hub.core.cursor import Cursor as Cursor
 
 RESULTS_PER_CLIENT = 64
 """Results kept for each (client, resource): the limit of commands in flight."""
@@ -53,14 +54,6 @@ LOG_LENGTH = 1_000
 
 class StorageError(Exception):
     """The engine failed. Whether a write took place is unknown; the write path finds out by `begin`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cursor:
-    """A point in the history of one resource. Revision 0 is before the first commit."""
-
-    epoch: str
-    revision: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,273 @@
+"""What is pending for one client, and in which order it goes out.
+
+Nothing piles up here. A subscription that is behind is a revision number; what it misses is merged by its feed when it can
+be sent. Results of commands are bounded by the commands in flight. Order within one message:
+
+1. answers and news of subscriptions,
+2. for each subscription that is due: snapshot or delta, else progress, then presence,
+3. results of commands, each only after the state that contains its effect.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from legato.orchestrator.v1 import command_pb2, cursor_pb2, stream_pb2
+from legato_hub.core.cursor import Cursor
+
+if TYPE_CHECKING:
+    _Reason = stream_pb2.SnapshotReason.ValueType
+
+
+class Merged(Protocol):
+    """Everything between two revisions, serialised."""
+
+    @property
+    def payload(self) -> bytes: ...
+
+    @property
+    def traceparents(self) -> tuple[str, ...]: ...
+
+
+class Feed(Protocol):
+    """The resource behind a subscription."""
+
+    name: str
+    cursor: Cursor
+    client_seqs: dict[str, int]
+    observed_at: int
+
+    def missed(self, since: int) -> Merged | None:
+        """What a subscriber at `since` misses; None when a snapshot is the shorter way."""
+
+    def snapshot(self) -> tuple[bytes, bytes]:
+        """Serialised state and its digest."""
+
+    def present(self) -> list[stream_pb2.PresentChannel]:
+        """The channels that are shown."""
+
+
+@dataclass(slots=True, eq=False)
+class Subscription:
+    """One subscription and how far it was served."""
+
+    id: str
+    resource: str
+    """The name that was asked for."""
+    feed: Feed | None = None
+    """None for an active cart while there is none."""
+    presence_id: str = ""
+    sent: int = 0
+    """Revision of the feed that the client has or is being sent."""
+    snapshot: "_Reason | None" = None
+    """A snapshot is due, and why."""
+    base_seq: int = 0
+    """The client's last seq on the resource when it subscribed."""
+    progress_due: bool = False
+    presence_due: bool = False
+    unacknowledged: deque[int] = field(default_factory=deque)
+    """Revisions sent and not acknowledged yet."""
+
+
+def to_cursor(cursor: Cursor) -> cursor_pb2.Cursor:
+    """As a message."""
+    return cursor_pb2.Cursor(epoch=cursor.epoch, revision=cursor.revision)
+
+
+class Outbox:
+    """Everything pending for one client. `window` 0 means that the client does not acknowledge."""
+
+    def __init__(self, client_id: str, window: int) -> None:
+        self.client_id = client_id
+        self.subscriptions: dict[str, Subscription] = {}
+        self._window = window
+        self._control: deque[stream_pb2.ServerMessage] = deque()
+        self._due: dict[Subscription, None] = {}
+        self._results: deque[command_pb2.CommandResult] = deque()
+
+    def say(self, message: stream_pb2.ServerMessage) -> None:
+        """Send an answer or news."""
+        self._control.append(message)
+
+    def answer(self, result: command_pb2.CommandResult) -> None:
+        """Send the result of a command, after the state that contains it."""
+        self._results.append(result)
+
+    def add(self, subscription: Subscription) -> None:
+        """Begin to serve."""
+        self.subscriptions[subscription.id] = subscription
+        self._due[subscription] = None
+
+    def remove(self, subscription_id: str) -> Subscription | None:
+        """Serve no more."""
+        subscription = self.subscriptions.pop(subscription_id, None)
+        if subscription is not None:
+            self._due.pop(subscription, None)
+        return subscription
+
+    def due(self, subscription: Subscription) -> None:
+        """There is something new for this subscription."""
+        if subscription.id in self.subscriptions:
+            self._due[subscription] = None
+
+    def acknowledge(self, subscription_id: str, cursor: cursor_pb2.Cursor) -> bool:
+        """Take an acknowledgement in; whether the subscription was held back and may go on."""
+        subscription = self.subscriptions.get(subscription_id)
+        if subscription is None or subscription.feed is None or cursor.epoch != subscription.feed.cursor.epoch:
+            return False
+        waiting = subscription.unacknowledged
+        held = self._held(subscription)
+        while waiting and waiting[0] <= cursor.revision:
+            waiting.popleft()
+        return held and not self._held(subscription)
+
+    @property
+    def lag(self) -> int:
+        """The largest number of unacknowledged messages of any subscription."""
+        return max((len(s.unacknowledged) for s in self.subscriptions.values()), default=0)
+
+    def take(self) -> list[stream_pb2.ServerMessage]:
+        """Everything that may go out now, in order; what was taken counts as sent."""
+        messages = list(self._control)
+        self._control.clear()
+        if self._due:
+            due, self._due = self._due, {}
+            for subscription in due:
+                if self._held(subscription):
+                    self._due[subscription] = None
+                else:
+                    self._serve(subscription, messages)
+        if self._results:
+            self._release(messages)
+        return messages
+
+    @property
+    def ready(self) -> bool:
+        """Whether `take` would give anything (it may still give nothing)."""
+        return bool(self._control or self._results or any(not self._held(s) for s in self._due))
+
+    def _held(self, subscription: Subscription) -> bool:
+        return 0 < self._window <= len(subscription.unacknowledged)
+
+    def _release(self, messages: list[stream_pb2.ServerMessage]) -> None:
+        waiting: deque[command_pb2.CommandResult] = deque()
+        for result in self._results:
+            if self._covered(result):
+                messages.append(stream_pb2.ServerMessage(command_result=result))
+            else:
+                waiting.append(result)
+        self._results = waiting
+
+    def _covered(self, result: command_pb2.CommandResult) -> bool:
+        if result.outcome not in (command_pb2.OUTCOME_APPLIED, command_pb2.OUTCOME_NO_OP):
+            return True
+        return not any(
+            s.feed is not None
+            and s.feed.name == result.resource
+            and s.feed.cursor.epoch == result.cursor.epoch
+            and s.sent < result.cursor.revision
+            for s in self.subscriptions.values()
+        )
+
+    def _serve(self, subscription: Subscription, messages: list[stream_pb2.ServerMessage]) -> None:
+        feed = subscription.feed
+        if feed is None:
+            if subscription.snapshot is not None:
+                messages.append(_nothing(subscription, subscription.snapshot))
+                subscription.snapshot = None
+            return
+        behind = feed.cursor.revision > subscription.sent
+        if subscription.snapshot is None and behind:
+            merged = feed.missed(subscription.sent)
+            if merged is None:
+                subscription.snapshot = stream_pb2.SNAPSHOT_REASON_SLOW_CLIENT
+            else:
+                messages.append(self._delta(subscription, feed, merged))
+        elif subscription.snapshot is None and subscription.progress_due:
+            messages.append(self._progress(subscription, feed))
+        if subscription.snapshot is not None:
+            messages.append(self._whole(subscription, feed, subscription.snapshot))
+            subscription.snapshot = None
+        subscription.progress_due = False
+        if subscription.presence_due:
+            subscription.presence_due = False
+            messages.append(_presence(subscription, feed))
+
+    def _seq(self, subscription: Subscription, feed: Feed) -> int:
+        return max(subscription.base_seq, feed.client_seqs.get(self.client_id, 0)) if self.client_id else 0
+
+    def _sent(self, subscription: Subscription, feed: Feed) -> None:
+        subscription.sent = feed.cursor.revision
+        if self._window:
+            subscription.unacknowledged.append(subscription.sent)
+
+    def _delta(self, subscription: Subscription, feed: Feed, merged: Merged) -> stream_pb2.ServerMessage:
+        seq = self._seq(subscription, feed)
+        message = stream_pb2.ServerMessage(
+            delta=stream_pb2.Delta(
+                subscription_id=subscription.id,
+                prev_revision=subscription.sent,
+                cursor=to_cursor(feed.cursor),
+                payload=merged.payload,
+                last_seq=seq,
+                durable_seq=seq,
+                traceparents=merged.traceparents,
+            )
+        )
+        self._sent(subscription, feed)
+        return message
+
+    def _whole(self, subscription: Subscription, feed: Feed, reason: "_Reason") -> stream_pb2.ServerMessage:
+        payload, digest = feed.snapshot()
+        seq = self._seq(subscription, feed)
+        message = stream_pb2.ServerMessage(
+            snapshot=stream_pb2.Snapshot(
+                subscription_id=subscription.id,
+                target=feed.name,
+                cursor=to_cursor(feed.cursor),
+                reason=reason,
+                digest=digest,
+                payload=payload,
+                last_seq=seq,
+                durable_seq=seq,
+            )
+        )
+        subscription.unacknowledged.clear()
+        self._sent(subscription, feed)
+        return message
+
+    def _progress(self, subscription: Subscription, feed: Feed) -> stream_pb2.ServerMessage:
+        seq = self._seq(subscription, feed)
+        progress = stream_pb2.Progress(
+            subscription_id=subscription.id,
+            cursor=to_cursor(feed.cursor),
+            digest=feed.snapshot()[1],
+            last_seq=seq,
+            durable_seq=seq,
+        )
+        if feed.observed_at:
+            progress.observed_at.FromMilliseconds(feed.observed_at)
+        return stream_pb2.ServerMessage(progress=progress)
+
+
+def _nothing(subscription: Subscription, reason: "_Reason") -> stream_pb2.ServerMessage:
+    """An active cart that does not exist: a snapshot without target, cursor and entries."""
+    return stream_pb2.ServerMessage(snapshot=stream_pb2.Snapshot(subscription_id=subscription.id, reason=reason))
+
+
+def _presence(subscription: Subscription, feed: Feed) -> stream_pb2.ServerMessage:
+    presence = stream_pb2.Presence(subscription_id=subscription.id)
+    for channel in feed.present():
+        entry = presence.channels.add()
+        entry.CopyFrom(channel)
+        entry.self = channel.presence_id == subscription.presence_id
+    return stream_pb2.ServerMessage(presence=presence)
+
+
+def timestamp(ms: int) -> Timestamp:
+    """Milliseconds since 1970 as a message."""
+    stamp = Timestamp()
+    stamp.FromMilliseconds(ms)
+    return stamp
