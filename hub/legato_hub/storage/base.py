@@ -20,11 +20,23 @@ and at most one pending slot. Four calls make the write path exactly-once:
     8. `base` not the present revision     Moved
     9. otherwise                           Fresh
 
+In detail:
+
+- Row 1: the result of that seq decides; another command id under a used seq is Reused even with the same body.
+- Row 2 covers results of every client and of stateless callers. A repeat under a seq that is the client's next one
+  consumes it, result and all: a client that lost its identity and not its outbox is not stuck at it.
+- Row 3: past its time is Abandoned whoever asks; the command's own id with another body is Reused, not Running.
+- Row 5: an id expires by its time, below `now - DEDUPE_WINDOW_MS`, above `now + DEDUPE_AHEAD_MS`, or at or below the
+  time of any evicted id. Evicted is the smallest id, which is the oldest, so a client whose clock runs ahead shuts
+  nobody out.
+- A resource that never was is at revision 0, and a claimed slot, a stored result or an adopted seq does not change that.
+
 Beside it stands a directory of small records (share codes, grants, client bindings, live sessions) and of sorted sets
 (whose carts are whose). It is not transactional with commits: writers add to a set before they commit, and readers
 ignore members whose resource is not there.
 
-Times are milliseconds since 1970, given by the caller, so that engines need no clock. Every method may raise
+Times are milliseconds since 1970, given by the caller, so that engines need no clock; at a time `until` or `now` the
+thing is over. Counts (revision, seq) are below 2**63: the caller refuses larger ones. Every method may raise
 `StorageError` when the engine fails; nothing else.
 """
 
@@ -40,7 +52,7 @@ RESULTS_PER_CLIENT = 64
 """Results kept for each (client, resource): the limit of commands in flight."""
 
 RESULTS_PER_RESOURCE = 1_024
-"""Results of stateless commands kept for each resource."""
+"""Results of stateless commands kept for each resource: those of its newest ids."""
 
 DEDUPE_WINDOW_MS = 24 * 3_600_000
 """A stateless command id older than this is refused."""
@@ -58,7 +70,8 @@ class StorageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CommandKey:
-    """What makes a command itself: `body_hash` is SHA-256 of its meaning; `seq` 0 and `client_id` "" when stateless."""
+    """What makes a command itself: a UUIDv7 and the SHA-256 of its meaning. `seq` is 0 when stateless, and then
+    `client_id` plays no part in telling commands apart."""
 
     command_id: str
     body_hash: bytes
@@ -175,10 +188,11 @@ Begun = Fresh | Repeated | Running | Busy | Abandoned | Gap | Mismatch | EpochMi
 class Commit:
     """What `commit` stores as one.
 
-    With a `key`, `result` is stored for it and its seq consumed: a key whose result is stored already changes nothing and
-    is told as Overtaken, and so is a seq that is not the next. Without (a refresh from the backend, a push by the hub
-    itself) only state changes. An empty `delta` makes no revision. `fence` 0 goes without a slot; else the slot must
-    still be held under it, and is given back.
+    With a `key`, `result` is stored for it and its seq consumed: a key whose id is known already changes nothing and is
+    told as Overtaken, and so is a seq that is not the next. Without (a refresh from the backend, a push by the hub
+    itself) only state changes. An empty `delta` makes no revision; all else is stored. `fence` 0 goes without a slot,
+    whoever holds it; else the slot must still be held under it, and is given back. A tombstone takes results only: a
+    delta to it is told as Overtaken.
     """
 
     resource: str
@@ -194,7 +208,7 @@ class Commit:
     """The backend's version; None keeps what is stored."""
     traceparent: str = ""
     closed: bool = False
-    """The resource accepts no more changes: retention begins."""
+    """The resource accepts no more changes, which is the caller's to see to: retention begins, and never stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +221,8 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Overtaken:
-    """Nothing was stored: the revision is not `base`, the fence was lost, or the command was committed by another."""
+    """Nothing was stored: the revision is not `base`, the fence was lost, or the command was committed by another.
+    A slot that was held is held still."""
 
     current: Cursor
 
@@ -226,7 +241,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A resource as it is. A tombstone has no entries."""
+    """A resource as it is. A tombstone has its revision and nothing else."""
 
     cursor: Cursor
     entries: Entries = field(default_factory=dict)
@@ -236,7 +251,7 @@ class Loaded:
 
 
 class Gone(enum.Enum):
-    """Why the log cannot continue from a cursor."""
+    """Why the log cannot continue from a cursor. OTHER_EPOCH is looked at first."""
 
     TRIMMED = enum.auto()
     AHEAD = enum.auto()
@@ -269,7 +284,7 @@ class Storage(Protocol):
         """Give a slot back whose command had no effect. False if it is no longer held under its fence."""
 
     async def load(self, resource: str) -> Loaded | None:
-        """The resource as it is; None if it never was."""
+        """The resource as it is; None before its first revision."""
 
     async def since(self, resource: str, cursor: Cursor) -> list[Update] | Gone:
         """Every revision after the cursor, oldest first; an empty list when it is the present one."""
@@ -278,13 +293,14 @@ class Storage(Protocol):
         """The last seq consumed by a client on a resource in this epoch; 0 before the first."""
 
     async def adopt_seq(self, resource: str, client_id: str, last_seq: int) -> int:
-        """Begin counting at `last_seq` if nothing is known of this client and resource in this epoch; the last seq."""
+        """Begin counting at `last_seq` if the client's last seq here is 0; the last seq. No results stand behind it."""
 
     async def abandoned(self, now: int) -> list[Slot]:
-        """All slots past their time, at most 1,000."""
+        """All slots past their time, the longest first, at most 1,000."""
 
     def follow(self, resource: str, follower: Follower) -> Callable[[], None]:
-        """Call `follower` for each new revision, in order, without a gap from the next `load` on; returns the end of it."""
+        """Call `follower` for each new revision, in order, without a gap from the next `load` on (a revision may come
+        in both); returns the end of it. A follower must neither block nor raise."""
 
     async def put(self, key: str, value: bytes, *, until: int = 0, now: int = 0, if_absent: bool = False) -> bool:
         """Store a record, until a time or (0) for good. With `if_absent`, False if a living record is there."""
@@ -305,6 +321,9 @@ class Storage(Protocol):
         """Members in descending order, only those below `before` where it is given."""
 
     async def sweep(self, now: int, *, closed_ms: int, idle_ms: int) -> int:
-        """Retention, at most 1,000 resources a call: resources closed, or unchanged, for longer become tombstones
-        (entities, log and notebook go, results stay), and tombstones of the same age again go altogether, as do records past
-        their time. Returns how many were touched."""
+        """Retention, at most 1,000 resources and as many records a call; returns how many were touched.
+
+        Resources closed for longer than `closed_ms`, and others without a commit for longer than `idle_ms`, become
+        tombstones: entities, log and notebook go, results stay. Tombstones of the same age again go altogether, and
+        their names must not be used again. A resource whose slot is taken waits. Records past their time go.
+        """

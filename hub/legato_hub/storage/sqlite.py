@@ -1,0 +1,152 @@
+"""The SQLite engine: the default, for one hub process."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from sqlite3 import Connection
+
+from legato_hub.storage import sqlite_reads as reads
+from legato_hub.storage import sqlite_write_path as write_path
+from legato_hub.storage.base import (
+    LOG_LENGTH,
+    Begun,
+    Claim,
+    Commit,
+    Committed,
+    Cursor,
+    Follower,
+    Gone,
+    Loaded,
+    Overtaken,
+    Slot,
+    Update,
+)
+from legato_hub.storage.sqlite_sweep import sweep_records, sweep_resources
+from legato_hub.storage.sqlite_writer import Writer
+
+SWEEP_LIMIT = 1_000
+SWEEP_STEP = 25
+"""Resources swept in one unit of work, so that commits are not kept waiting by a thousand logs."""
+
+
+class SQLiteStorage:
+    """`Storage` in one file, or in memory (":memory:", which forgets everything at close).
+
+    Reads run on the writer's thread, among the commits: they see all that was accepted before them.
+    """
+
+    def __init__(self, path: str, *, log_length: int = LOG_LENGTH) -> None:
+        self._path = path
+        self._log_length = log_length
+        self._writer = Writer(path)
+        self._followers: dict[str, dict[int, Follower]] = {}
+        self._follower_ids = count()
+        self._settings: write_path.CommitSettings
+
+    async def open(self) -> None:
+        epoch = await self._writer.open()
+        durable = self._path != ":memory:"
+        self._settings = write_path.CommitSettings(epoch, durable, self._log_length)
+
+    async def close(self) -> None:
+        await self._writer.close()
+
+    @property
+    def epoch(self) -> str:
+        return self._settings.epoch
+
+    async def begin(self, claim: Claim) -> Begun:
+        epoch = self.epoch
+        return await self._writer.run(lambda connection: write_path.begin(connection, epoch, claim))
+
+    async def commit(self, commit: Commit) -> Committed | Overtaken:
+        settings, log_delta = self._settings, commit.delta.to_bytes()
+        answer, _ = await self._writer.run(
+            lambda connection: write_path.commit(connection, settings, commit, log_delta), self._tell
+        )
+        return answer
+
+    async def release(self, slot: Slot) -> bool:
+        return await self._writer.run(lambda connection: write_path.release(connection, slot))
+
+    async def load(self, resource: str) -> Loaded | None:
+        epoch = self.epoch
+        return await self._writer.run(lambda connection: reads.load(connection, epoch, resource))
+
+    async def since(self, resource: str, cursor: Cursor) -> list[Update] | Gone:
+        epoch = self.epoch
+        return await self._writer.run(lambda connection: reads.since(connection, epoch, resource, cursor))
+
+    async def last_seq(self, resource: str, client_id: str) -> int:
+        return await self._writer.run(lambda connection: write_path.read_last_seq(connection, resource, client_id))
+
+    async def adopt_seq(self, resource: str, client_id: str, last_seq: int) -> int:
+        return await self._writer.run(
+            lambda connection: write_path.adopt_seq(connection, resource, client_id, last_seq)
+        )
+
+    async def abandoned(self, now: int) -> list[Slot]:
+        return await self._writer.run(lambda connection: reads.abandoned(connection, now))
+
+    def follow(self, resource: str, follower: Follower) -> Callable[[], None]:
+        followers = self._followers.setdefault(resource, {})
+        follower_id = next(self._follower_ids)
+        followers[follower_id] = follower
+        return partial(self._unfollow, resource, follower_id)
+
+    def _unfollow(self, resource: str, follower_id: int) -> None:
+        followers = self._followers.get(resource, {})
+        followers.pop(follower_id, None)
+        if not followers:
+            self._followers.pop(resource, None)
+
+    def _tell(self, committed: tuple[Committed | Overtaken, Update | None]) -> None:
+        update = committed[1]
+        followers = self._followers.get(update.resource) if update is not None else None
+        if update is None or followers is None:
+            return
+        for follower_id, follower in list(followers.items()):
+            if follower_id not in followers:  # one called before has ended this one
+                continue
+            try:
+                follower(update)
+            except Exception as error:  # noqa: BLE001 - a faulty follower must not keep others, or the commit, waiting
+                context = {"message": f"a follower of {update.resource} failed", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
+
+    async def put(self, key: str, value: bytes, *, until: int = 0, now: int = 0, if_absent: bool = False) -> bool:
+        return await self._writer.run(lambda connection: reads.put(connection, key, value, until, now, if_absent))
+
+    async def get(self, key: str, now: int) -> bytes | None:
+        return await self._writer.run(lambda connection: reads.get(connection, key, now))
+
+    async def delete(self, key: str) -> None:
+        await self._run_statement("DELETE FROM record WHERE key = ?", key)
+
+    async def add(self, key: str, member: str) -> None:
+        await self._run_statement("INSERT OR IGNORE INTO member VALUES (?, ?)", key, member)
+
+    async def remove(self, key: str, member: str) -> None:
+        await self._run_statement("DELETE FROM member WHERE key = ? AND member = ?", key, member)
+
+    async def _run_statement(self, sql: str, *values: str) -> None:
+        def work(connection: Connection) -> None:
+            connection.execute(sql, values)
+
+        await self._writer.run(work)
+
+    async def members(self, key: str, *, before: str = "", limit: int = 100) -> list[str]:
+        return await self._writer.run(lambda connection: reads.members(connection, key, before, limit))
+
+    async def sweep(self, now: int, *, closed_ms: int, idle_ms: int) -> int:
+        def step(connection: Connection) -> int:
+            return sweep_resources(connection, now, closed_ms, idle_ms, SWEEP_STEP)
+
+        touched = 0
+        while touched < SWEEP_LIMIT:
+            found = await self._writer.run(step)
+            touched += found
+            if found < SWEEP_STEP:
+                break
+        return touched + await self._writer.run(lambda connection: sweep_records(connection, now, SWEEP_LIMIT))

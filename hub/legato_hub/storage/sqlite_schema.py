@@ -1,0 +1,155 @@
+"""The database file of the SQLite engine: taking possession of it, its tables, its epoch."""
+
+import fcntl
+import os
+import secrets
+import sqlite3
+from pathlib import Path
+
+from legato_hub.storage.base import StorageError
+
+SCHEMA_VERSION = "1"
+
+HOUR_MS = 3_600_000
+"""`resource.hour` is `since` in hours: an index on it changes once an hour and not with every commit."""
+
+_TABLES = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+-- `since`: when it was last committed to, closed or made a tombstone; NULL while only adopt_seq knows it.
+-- `recent`, `floor`: how many stateless results are kept, and the newest id time among those evicted.
+CREATE TABLE resource (
+    rid INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    revision INTEGER NOT NULL DEFAULT 0,
+    closed INTEGER NOT NULL DEFAULT 0,
+    tombstone INTEGER NOT NULL DEFAULT 0,
+    since INTEGER,
+    hour INTEGER,
+    recent INTEGER NOT NULL DEFAULT 0,
+    floor INTEGER NOT NULL DEFAULT -1,
+    version TEXT NOT NULL DEFAULT '',
+    adapter_state BLOB NOT NULL DEFAULT x''
+);
+CREATE INDEX resource_by_age ON resource (closed, hour);
+
+CREATE TABLE entity (
+    rid INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (rid, key)
+) WITHOUT ROWID;
+
+CREATE TABLE log (
+    rid INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    delta BLOB NOT NULL,
+    client_id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    traceparent TEXT NOT NULL,
+    PRIMARY KEY (rid, revision)
+) WITHOUT ROWID;
+
+CREATE TABLE client (
+    rid INTEGER NOT NULL,
+    client_id TEXT NOT NULL,
+    last_seq INTEGER NOT NULL,
+    PRIMARY KEY (rid, client_id)
+) WITHOUT ROWID;
+
+-- Stateless results have client '' and seq 0, so the primary key orders them by id, which is by time.
+CREATE TABLE result (
+    rid INTEGER NOT NULL,
+    client_id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    command_id TEXT NOT NULL,
+    body_hash BLOB NOT NULL,
+    result BLOB NOT NULL,
+    PRIMARY KEY (rid, client_id, seq, command_id)
+) WITHOUT ROWID;
+CREATE INDEX result_by_id ON result (rid, command_id);
+
+-- Only the slots that are held. AUTOINCREMENT never gives a fence twice, deleted ones included.
+CREATE TABLE slot (
+    fence INTEGER PRIMARY KEY AUTOINCREMENT,
+    rid INTEGER NOT NULL UNIQUE,
+    command_id TEXT NOT NULL,
+    body_hash BLOB NOT NULL,
+    client_id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    base INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    call BLOB NOT NULL
+);
+
+CREATE TABLE record (key TEXT PRIMARY KEY, value BLOB NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX record_by_end ON record (until) WHERE until > 0;
+
+CREATE TABLE member (key TEXT NOT NULL, member TEXT NOT NULL, PRIMARY KEY (key, member)) WITHOUT ROWID;
+"""
+
+
+def take_possession(path: str) -> int:
+    """Lock `{path}.lock` for this process; closing the returned descriptor, or dying, lets go.
+
+    Raise StorageError, naming the file, if another process or another storage of this process holds it.
+    The lock file stays: removing it would let two processes lock two files of one name.
+    """
+    lock = f"{os.path.realpath(path)}.lock"
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot open its lock file: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise StorageError(f"{path}: in use by another hub; a database serves one process only") from error
+    return descriptor
+
+
+def connect(path: str) -> tuple[sqlite3.Connection, str]:
+    """The connection, ready for use by the calling thread, and the epoch. Make the tables of an empty file.
+
+    Raise StorageError, naming the file, if it cannot be opened or is of another kind or schema version.
+    """
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
+    except sqlite3.Error as error:
+        raise StorageError(f"{path}: {error}") from error
+    try:
+        if path != ":memory:":
+            _restrict(path)
+            connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection, _read_or_make_epoch(connection, path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise StorageError(f"{path}: {error}") from error
+    except StorageError:
+        connection.close()
+        raise
+
+
+def _restrict(path: str) -> None:
+    """Carts hold addresses: a new file is for its owner only."""
+    if Path(path).stat().st_size == 0:
+        Path(path).chmod(0o600)
+
+
+def _read_or_make_epoch(connection: sqlite3.Connection, path: str) -> str:
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if not tables:
+        epoch = secrets.token_hex(8)
+        # executescript commits whatever is open, so the transaction stands inside the script.
+        meta = f"INSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}'), ('epoch', '{epoch}');"
+        connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} {meta} COMMIT;")
+        return epoch
+    if "meta" not in tables:
+        raise StorageError(f"{path}: not a database of Legato")
+    meta_rows = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+    if meta_rows.get("schema") != SCHEMA_VERSION:
+        raise StorageError(
+            f"{path}: schema version {meta_rows.get('schema')!r}; this hub knows version {SCHEMA_VERSION}"
+        )
+    return str(meta_rows["epoch"])
