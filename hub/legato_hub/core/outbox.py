@@ -1,7 +1,7 @@
 """What is pending for one client, and in which order it goes out.
 
-Nothing piles up here. A subscription that is behind is a revision number; what it misses is merged by its feed when it can
-be sent. Results of commands are bounded by the commands in flight. Order within one message:
+Nothing piles up here. A subscription that is behind is a revision number; what it misses is merged by its feed when it
+can be sent. Results of commands are bounded by the commands in flight. Order within one message:
 
 1. answers and news of subscriptions,
 2. for each subscription that is due: snapshot or delta, else progress, then presence,
@@ -10,15 +10,14 @@ be sent. Results of commands are bounded by the commands in flight. Order within
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from legato.orchestrator.v1 import command_pb2, cursor_pb2, stream_pb2
 from legato_hub.core.cursor import Cursor
 
-if TYPE_CHECKING:
-    _Reason = stream_pb2.SnapshotReason.ValueType
+_Reason: TypeAlias = "stream_pb2.SnapshotReason.ValueType"
 
 
 class Merged(Protocol):
@@ -61,7 +60,7 @@ class Subscription:
     presence_id: str = ""
     sent: int = 0
     """Revision of the feed that the client has or is being sent."""
-    snapshot: "_Reason | None" = None
+    snapshot: _Reason | None = None
     """A snapshot is due, and why."""
     base_seq: int = 0
     """The client's last seq on the resource when it subscribed."""
@@ -219,7 +218,7 @@ class Outbox:
         self._sent(subscription, feed)
         return message
 
-    def _whole(self, subscription: Subscription, feed: Feed, reason: "_Reason") -> stream_pb2.ServerMessage:
+    def _whole(self, subscription: Subscription, feed: Feed, reason: _Reason) -> stream_pb2.ServerMessage:
         payload, digest = feed.snapshot()
         seq = self._seq(subscription, feed)
         message = stream_pb2.ServerMessage(
@@ -252,7 +251,7 @@ class Outbox:
         return stream_pb2.ServerMessage(progress=progress)
 
 
-def _nothing(subscription: Subscription, reason: "_Reason") -> stream_pb2.ServerMessage:
+def _nothing(subscription: Subscription, reason: _Reason) -> stream_pb2.ServerMessage:
     """An active cart that does not exist: a snapshot without target, cursor and entries."""
     return stream_pb2.ServerMessage(snapshot=stream_pb2.Snapshot(subscription_id=subscription.id, reason=reason))
 
