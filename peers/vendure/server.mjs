@@ -30,6 +30,8 @@ const app = await bootstrap({
   apiOptions: { hostname, port: Number(process.env.PORT ?? 0), cors: false },
   authOptions: { tokenMethod: "bearer", superadminCredentials: superadmin },
   dbConnectionOptions: { type: "sqljs", synchronize: true, autoSave: false },
+  // Vendure has no note on an order; this is the field that an installation adds for one.
+  customFields: { Order: [{ name: "note", type: "text", public: true, nullable: true }] },
   paymentOptions: { paymentMethodHandlers: [dummyPaymentHandler] },
   plugins: [DefaultSearchPlugin.init({ bufferUpdates: false, indexStockStatus: true })],
   logger: { error: complain("error"), warn: complain("warn"), info: silent, verbose: silent, debug: silent },
