@@ -20,7 +20,7 @@ __all__ = ["Config", "ConfigError", "Secret", "default_config", "is_loopback", "
 
 DEVELOPMENT_SECRET = Secret("a development secret that everybody knows")
 SECRET_LENGTH = 32
-"""Shortest secret accepted outside development, in bytes: the strength of HS256 (RFC 7518, section 3.2)."""
+"""Shortest secret accepted, in bytes: the strength of HS256 (RFC 7518, section 3.2)."""
 
 Name = Annotated[
     str,
@@ -235,13 +235,11 @@ def _faults(config: Config, *, tenants_given: bool) -> Iterator[tuple[str, str]]
 
 
 def _secret_faults(config: Config) -> Iterator[tuple[str, str]]:
-    secret, development = config.auth.secret, config.auth.development
-    if not secret.reveal():
-        yield "auth.secret", "must not be empty"
-    if secret == DEVELOPMENT_SECRET and not (development and is_loopback(config.server.listen)):
+    secret = config.auth.secret
+    if len(secret.reveal().encode()) < SECRET_LENGTH:
+        yield "auth.secret", f"must have at least {SECRET_LENGTH} bytes"
+    if secret == DEVELOPMENT_SECRET and not (config.auth.development and is_loopback(config.server.listen)):
         yield "auth.secret", "is required outside development and wherever the hub listens beyond loopback"
-    if not development and len(secret.reveal().encode()) < SECRET_LENGTH:
-        yield "auth.secret", f"must have at least {SECRET_LENGTH} bytes outside development"
 
 
 def _channel_faults(config: Config) -> Iterator[tuple[str, str]]:

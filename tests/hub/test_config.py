@@ -94,7 +94,7 @@ def test_an_unknown_key_names_the_nearest_known_one(tmp_path: Path, text: str, p
         ("server = 3", "server", "must be a table"),
         ("[auth]\ndevelopment = 'yes'", "auth.development", "must be true or false"),
         ("[auth]\nsecret = 5", "auth.secret", "must be text"),
-        ("[auth]\nsecret = ''", "auth.secret", "must not be empty"),
+        ("[auth]\nsecret = 'short'", "auth.secret", "must have at least 32 bytes"),
         (
             "[logging]\nlevel = 'warn'",
             "logging.level",
@@ -161,7 +161,7 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         "[server]\nlisten = '127.0.0.1:1'\n",
         LEGATO_SERVER__LISTEN="127.0.0.1:2",
         LEGATO_SERVER__GRACE_SECONDS="7",
-        LEGATO_AUTH__SECRET="12345",
+        LEGATO_AUTH__SECRET="1" * 32,
         LEGATO_AUTH__DEVELOPMENT="true",
         LEGATO_TENANTS__DEMO__STORES__MAIN__CURRENCIES='["EUR", "CHF"]',
         LEGATO_BACKENDS__REFERENCE__OPTIONS__URL="http://127.0.0.1:3000/x",
@@ -170,7 +170,7 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     )
     assert config.server.listen == "127.0.0.1:2"
     assert config.server.grace_seconds == 7.0
-    assert config.auth.secret == Secret("12345")
+    assert config.auth.secret == Secret("1" * 32)
     assert config.tenants["demo"].stores["main"].currencies == ("EUR", "CHF")
     assert config.tenants["demo"].stores["main"].country == "DE"
     assert config.backends["reference"].options == {"url": "http://127.0.0.1:3000/x", "retries": 3}
@@ -213,8 +213,6 @@ def test_what_an_override_leaves_out_is_not_blamed_on_it() -> None:
 def test_production_needs_its_own_secret_and_tenants(tmp_path: Path) -> None:
     tenants = "[tenants.a.stores.b]\ncountry='DE'\ncurrencies=['EUR']\nlocale='de-DE'\n"
     assert fault(tmp_path, tenants, LEGATO_AUTH__DEVELOPMENT="false").path == "auth.secret"
-    short = fault(tmp_path, tenants + "[auth]\nsecret='short'\ndevelopment=false")
-    assert "at least 32 bytes" in short.problem
     assert fault(tmp_path, f'[auth]\nsecret="{SECRET}"\ndevelopment=false').path == "tenants"
     assert not load(tmp_path, f'{tenants}[auth]\nsecret="{SECRET}"\ndevelopment=false').auth.development
 
@@ -274,7 +272,7 @@ def test_what_is_shown_reads_as_the_same_configuration(tmp_path: Path) -> None:
     config = load(tmp_path, "[backends.reference]\nadapter = 'a:b'\noptions = {\"a b\" = [1, {c = true}], d = 'ä\"'}\n")
     shown = tmp_path / "shown.toml"
     shown.write_text(show(config), "utf-8")
-    again = load_config(shown, {})
+    again = load_config(shown, {"LEGATO_AUTH__SECRET": SECRET})
     assert again.backends == config.backends
     assert (again.tenants, again.channels, again.server) == (config.tenants, config.channels, config.server)
     assert tomllib.loads(show(config))["auth"]["secret"] == "********"
