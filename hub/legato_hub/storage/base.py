@@ -29,7 +29,7 @@ In detail:
 - Row 5: an id expires by its time, below `now - DEDUPE_WINDOW_MS`, above `now + DEDUPE_AHEAD_MS`, or at or below the
   time of any evicted id. Evicted is the smallest id, which is the oldest, so a client whose clock runs ahead shuts
   nobody out.
-- A resource that never was is at revision 0, and a claimed slot, a stored result or an adopted seq does not change that.
+- A resource that never was is at revision 0; a claimed slot, a stored result or an adopted seq does not change that.
 
 Beside it stands a directory of small records (share codes, grants, client bindings, live sessions) and of sorted sets
 (whose carts are whose). It is not transactional with commits: writers add to a set before they commit, and readers
@@ -273,6 +273,10 @@ class Storage(Protocol):
     @property
     def epoch(self) -> str:
         """The present epoch."""
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether no other process can use this storage: a slot that this process did not claim was left by a dead one."""
 
     async def begin(self, claim: Claim) -> Begun:
         """Look a command up and claim the slot; see the table above. Atomic."""

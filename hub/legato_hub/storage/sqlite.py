@@ -56,6 +56,10 @@ class SQLiteStorage:
     def epoch(self) -> str:
         return self._settings.epoch
 
+    @property
+    def exclusive(self) -> bool:
+        return True
+
     async def begin(self, claim: Claim) -> Begun:
         epoch = self.epoch
         return await self._writer.run(lambda connection: write_path.begin(connection, epoch, claim))

@@ -1,0 +1,282 @@
+"""The write path of cart commands: begin, adapter call, commit. Who waits for what stands in DESIGN's terms:
+
+a command holds its cart's lane in this process; where the backend does not deduplicate by itself it also holds the cart's
+one slot in the storage, so that at most one command whose outcome is unknown exists for a cart, on any hub, ever.
+"""
+
+import asyncio
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import grpc
+
+from legato.adapter.v1 import cart_service_pb2, identity_service_pb2, request_context_pb2
+from legato.orchestrator.v1 import command_pb2, error_pb2
+from legato.protocol.entities import assemble_cart
+from legato_hub.amend import now_ms
+from legato_hub.cart_backend import CartBackend
+from legato_hub.cart_commit import CartCommitter
+from legato_hub.core import outcomes
+from legato_hub.core.compile import compile_call
+from legato_hub.core.cursor import Cursor
+from legato_hub.core.problem import Problem
+from legato_hub.failpoints import Failpoints
+from legato_hub.live import Live, LiveResources
+from legato_hub.resolver import Resolver
+from legato_hub.storage import base
+from legato_hub.storage.base import Claim, CommandKey, Slot, Storage
+
+EFFECT_TRAILER = ("legato-effect", "none")
+"""Trailing metadata with which an adapter says that an UNAVAILABLE call had no effect for certain."""
+
+_CERTAIN = {
+    grpc.StatusCode.UNIMPLEMENTED: error_pb2.ERROR_REASON_CAPABILITY_MISSING,
+    grpc.StatusCode.INVALID_ARGUMENT: error_pb2.ERROR_REASON_REJECTED_BY_BACKEND,
+    grpc.StatusCode.NOT_FOUND: error_pb2.ERROR_REASON_REJECTED_BY_BACKEND,
+    grpc.StatusCode.ABORTED: error_pb2.ERROR_REASON_COMMAND_ID_REUSED,
+}
+"""Codes of ApplyCommand that are final, and had no effect."""
+
+_WAIT_S = 0.05
+_RETRY_S = 0.1
+
+
+@dataclass(slots=True)
+class CartCall:
+    """One command on a cart on its way. `deadline` is on the monotonic clock."""
+
+    command: command_pb2.Command
+    key: CommandKey
+    context: request_context_pb2.RequestContext
+    owner: cart_service_pb2.Owner
+    channel: str
+    deadline: float
+    invalid: Problem | None = None
+    """What is wrong with the body: stored as the command's result, unless there is one already."""
+    traceparent: str = ""
+    keyed: bool = False
+    intents: Collection[str] = ()
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the caller stops waiting; negative after."""
+        return self.deadline - time.monotonic()
+
+    @property
+    def must_match(self) -> bool:
+        """Whether the command gives up when the state has moved on."""
+        return self.command.on_conflict == command_pb2.CONFLICT_POLICY_FAIL and self.command.HasField("expected")
+
+    @property
+    def expected(self) -> Cursor | None:
+        """The state that the wish was made on."""
+        expected = self.command.expected
+        return Cursor(expected.epoch, expected.revision) if self.command.HasField("expected") else None
+
+
+class CartCommands:
+    """Executes commands on carts, exactly once within the guarantee of the backend's effect class."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        resources: LiveResources,
+        backend: CartBackend,
+        committer: CartCommitter,
+        resolver: Resolver,
+        failpoints: Failpoints,
+        *,
+        slot_margin_ms: int,
+        call_timeout_s: float,
+    ) -> None:
+        self._storage = storage
+        self._resources = resources
+        self._backend = backend
+        self._committer = committer
+        self._resolver = resolver
+        self._failpoints = failpoints
+        self._slot_margin_ms = slot_margin_ms
+        self._call_timeout_s = call_timeout_s
+
+    async def execute(self, live: Live, e: CartCall) -> command_pb2.CommandResult:
+        """The result of a command whose caller was authorised.
+
+        Raise Problem for what consumes no seq or is not known yet, StorageError when the storage fails.
+        """
+        claims = await self._backend.claims()
+        e.keyed = claims.effect_class == identity_service_pb2.EFFECT_CLASS_KEYED
+        e.intents = claims.cart_intents
+        async with Lane(live, e.deadline):
+            while True:
+                result = await self._attempt(live, e)
+                if result is not None:
+                    return result
+
+    async def _attempt(self, live: Live, e: CartCall) -> command_pb2.CommandResult | None:
+        """One passage through the write path; None when the state of things has changed and it is worth another."""
+        call = self._compile(live, e)
+        now, until, serialised = now_ms(), 0, b""
+        if not isinstance(call, Problem) and not e.keyed:
+            until = now + int(max(e.remaining, 0) * 1000) + self._slot_margin_ms
+            serialised = call.SerializeToString()
+        claim = Claim(live.name, e.key, live.revision, now, e.expected, e.must_match, serialised, until)
+        begun = await self._storage.begin(claim)
+        match begun:
+            case base.Fresh(fence):
+                return await self._run(live, e, call, claim, fence)
+            case base.Repeated(stored):
+                return outcomes.replayed(stored)
+            case base.Moved():
+                await self._resources.reload(live)
+                return None
+            case base.Abandoned(slot):
+                return await self._settled(slot, e, abandoned=True)
+            case base.Running(slot) | base.Busy(slot):
+                return await self._settled(slot, e, abandoned=False)
+            case base.Mismatch() | base.EpochMismatch() | base.Gap() | base.Refusal():
+                return await self._refused(live, e, begun)
+
+    def _compile(self, live: Live, e: CartCall) -> cart_service_pb2.ApplyCommandRequest | Problem:
+        if e.invalid is not None:
+            return e.invalid
+        kind = e.command.cart.WhichOneof("intent")
+        if kind not in e.intents:
+            message = f"the backend {self._backend.name} cannot {str(kind).replace('_', ' ')}"
+            return Problem(error_pb2.ERROR_REASON_CAPABILITY_MISSING, message)
+        try:
+            cart = assemble_cart(live.entries) if live.exists else None
+            call = compile_call(e.command, cart, e.context, e.owner, e.channel)
+        except Problem as problem:
+            return problem
+        call.adapter_state = live.adapter_state
+        if e.must_match and e.keyed:
+            call.expected_version = live.version
+        return call
+
+    async def _refused(
+        self, live: Live, e: CartCall, begun: base.Mismatch | base.EpochMismatch | base.Gap | base.Refusal
+    ) -> command_pb2.CommandResult | None:
+        match begun:
+            case base.Gap(expected_seq):
+                problem = Problem(error_pb2.ERROR_REASON_SEQ_GAP, f"seq {expected_seq} is next")
+                return outcomes.refused(e.command, problem, expected_seq=expected_seq)
+            case base.Refusal.REUSED:
+                message = "the command id or the seq was used with another body"
+                return outcomes.refused(e.command, Problem(error_pb2.ERROR_REASON_COMMAND_ID_REUSED, message))
+            case base.Refusal.ALREADY_PROCESSED:
+                message = "processed before; its result is no longer kept"
+                return outcomes.refused(e.command, Problem(error_pb2.ERROR_REASON_ALREADY_PROCESSED, message))
+            case base.Refusal.DEDUPE_EXPIRED:
+                message = "the command id is outside the window in which repeats can be told"
+                return outcomes.refused(e.command, Problem(error_pb2.ERROR_REASON_DEDUPE_EXPIRED, message))
+            case base.Mismatch(current):
+                problem = Problem(error_pb2.ERROR_REASON_REVISION_MISMATCH, f"the revision is {current.revision}")
+            case base.EpochMismatch(current):
+                problem = Problem(error_pb2.ERROR_REASON_EPOCH_MISMATCH, f"the epoch is {current.epoch}")
+        return await self._committer.refuse(live, e.command, problem, e.key, 0, now=now_ms())
+
+    async def _settled(self, slot: Slot, e: CartCall, *, abandoned: bool) -> None:
+        """Wait until a slot in the way is gone. Raise Problem at the deadline."""
+        # In a storage that is ours alone, a slot found while we hold the lane was left behind by a hub that died.
+        resolvable = abandoned or self._storage.exclusive or self._resolver.resolving(slot)
+        try:
+            async with asyncio.timeout(max(e.remaining, 0)):
+                if resolvable:
+                    await asyncio.shield(self._resolver.resolve(slot))
+                else:
+                    await asyncio.sleep(_WAIT_S)
+        except TimeoutError:
+            if slot.key.command_id == e.command.command_id:
+                raise _pending() from None
+            message = "an earlier command of this cart is still being resolved"
+            raise Problem(error_pb2.ERROR_REASON_RESOURCE_BUSY, message, retry_ms=1_000) from None
+
+    async def _run(
+        self,
+        live: Live,
+        e: CartCall,
+        call: cart_service_pb2.ApplyCommandRequest | Problem,
+        claim: Claim,
+        fence: int,
+    ) -> command_pb2.CommandResult | None:
+        if isinstance(call, Problem):
+            return await self._committer.refuse(live, e.command, call, e.key, fence, now=now_ms())
+        await self._failpoints.passed("write.after_begin")
+        slot = Slot(claim.resource, claim.key, claim.base, claim.call, fence, claim.slot_until) if fence else None
+        try:
+            answer = await self._backend.apply_command(call, max(min(e.remaining, self._call_timeout_s), 0.001))
+        except grpc.aio.AioRpcError as error:
+            return await self._failed(live, e, slot, error)
+        await self._failpoints.passed("write.after_adapter")
+        result = await self._committer.commit(
+            live, e.command, call, answer, e.key, fence, now=now_ms(), traceparent=e.traceparent
+        )
+        await self._failpoints.passed("write.after_commit")
+        return result
+
+    async def _failed(
+        self, live: Live, e: CartCall, slot: Slot | None, error: grpc.aio.AioRpcError
+    ) -> command_pb2.CommandResult | None:
+        """After a call without an answer. Without a slot the backend deduplicates, so that trying again is always safe."""
+        code, details = error.code(), error.details() or ""
+        fence = slot.fence if slot is not None else 0
+        if code in _CERTAIN:
+            problem = Problem(_CERTAIN[code], details or code.name, metadata={"native_code": code.name})
+            return await self._committer.refuse(live, e.command, problem, e.key, fence, now=now_ms())
+        if code is grpc.StatusCode.FAILED_PRECONDITION:
+            return await self._outdated(live, e, slot)
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            if slot is not None:
+                await self._storage.release(slot)
+            raise Problem(error_pb2.ERROR_REASON_THROTTLED, "the backend asks to slow down", retry_ms=1_000) from error
+        certain = EFFECT_TRAILER in tuple(error.trailing_metadata() or ())
+        if code is grpc.StatusCode.UNAVAILABLE and (certain or slot is None):
+            if slot is not None:
+                await self._storage.release(slot)
+            message = f"the backend {self._backend.name} cannot be reached"
+            raise Problem(error_pb2.ERROR_REASON_BACKEND_UNAVAILABLE, message, retry_ms=1_000) from error
+        if slot is not None:
+            return await self._settled(slot, e, abandoned=True)
+        if e.remaining <= _RETRY_S:
+            raise _pending() from error
+        await asyncio.sleep(_RETRY_S)
+        return None
+
+    async def _outdated(self, live: Live, e: CartCall, slot: Slot | None) -> command_pb2.CommandResult | None:
+        """The backend's cart is not the one that the call was made for: somebody edits it there."""
+        request = cart_service_pb2.GetCartRequest(
+            context=e.context, cart_id=live.name.removeprefix("carts/"), adapter_state=live.adapter_state
+        )
+        answer = await self._backend.get_cart(request, max(e.remaining, 0.001))
+        await self._committer.refresh(live, answer, now_ms())
+        if slot is not None:
+            await self._storage.release(slot)
+        if not e.must_match:
+            return None
+        problem = Problem(error_pb2.ERROR_REASON_REVISION_MISMATCH, f"the revision is {live.revision}")
+        return await self._committer.refuse(live, e.command, problem, e.key, 0, now=now_ms())
+
+
+def _pending() -> Problem:
+    message = "the backend has not answered in time; repeat the same command to learn its outcome"
+    return Problem(error_pb2.ERROR_REASON_OUTCOME_PENDING, message, retry_ms=500)
+
+
+class Lane:
+    """The resource's lane, or Problem RESOURCE_BUSY at the deadline."""
+
+    def __init__(self, live: Live, deadline: float) -> None:
+        self._live = live
+        self._deadline = deadline
+
+    async def __aenter__(self) -> None:
+        try:
+            async with asyncio.timeout(max(self._deadline - time.monotonic(), 0)):
+                await self._live.lane.acquire()
+        except TimeoutError:
+            message = "earlier commands of this resource are still running"
+            raise Problem(error_pb2.ERROR_REASON_RESOURCE_BUSY, message, retry_ms=1_000) from None
+
+    async def __aexit__(self, *_: object) -> None:
+        self._live.lane.release()

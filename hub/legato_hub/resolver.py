@@ -1,0 +1,103 @@
+"""Finds out what became of commands whose answer was lost: after a timeout, or when a hub died between call and commit.
+
+While a slot is being resolved its cart waits. Resolving needs no lane: the slot keeps every other command away, and the
+commit stands under its fence.
+"""
+
+import asyncio
+import logging
+
+import grpc
+
+from legato.adapter.v1 import cart_service_pb2
+from legato.orchestrator.v1 import command_pb2, error_pb2
+from legato_hub.amend import now_ms
+from legato_hub.cart_backend import CartBackend
+from legato_hub.cart_commit import CartCommitter
+from legato_hub.core.problem import Problem
+from legato_hub.failpoints import Failpoints
+from legato_hub.live import LiveResources
+from legato_hub.storage.base import Slot, Storage, StorageError
+
+_log = logging.getLogger(__name__)
+
+FIRST_DELAY_S = 0.05
+LONGEST_DELAY_S = 5.0
+
+
+class Resolver:
+    """Resolves slots, each once at a time, until it is done or the hub goes down."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        resources: LiveResources,
+        backend: CartBackend,
+        committer: CartCommitter,
+        failpoints: Failpoints,
+        call_timeout_s: float,
+    ) -> None:
+        self._storage = storage
+        self._resources = resources
+        self._backend = backend
+        self._committer = committer
+        self._failpoints = failpoints
+        self._call_timeout_s = call_timeout_s
+        self._running: dict[tuple[str, int], asyncio.Task[None]] = {}
+
+    def resolve(self, slot: Slot) -> asyncio.Task[None]:
+        """Begin, or join, the resolution of a slot. The task ends when the slot is gone."""
+        key = slot.resource, slot.fence
+        task = self._running.get(key)
+        if task is None:
+            task = self._running[key] = asyncio.create_task(self._until_resolved(slot), name=f"resolve {slot.resource}")
+            task.add_done_callback(lambda _: self._running.pop(key, None))
+        return task
+
+    def resolving(self, slot: Slot) -> bool:
+        """Whether a slot is being resolved by this process."""
+        return (slot.resource, slot.fence) in self._running
+
+    async def close(self) -> None:
+        """Stop. Slots that are not resolved stay claimed, and are resolved by whoever opens the storage next."""
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _until_resolved(self, slot: Slot) -> None:
+        delay = FIRST_DELAY_S
+        while True:
+            try:
+                await self._resolve(slot)
+                return
+            except (grpc.aio.AioRpcError, StorageError, Problem) as error:
+                what = error.code().name if isinstance(error, grpc.aio.AioRpcError) else type(error).__name__
+                _log.warning("cannot resolve a command yet", extra={"resource": slot.resource, "error": what})
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, LONGEST_DELAY_S)
+
+    async def _resolve(self, slot: Slot) -> None:
+        call = cart_service_pb2.ApplyCommandRequest.FromString(slot.call)
+        request = cart_service_pb2.ResolveCommandRequest(call=call)
+        answer = await self._backend.resolve_command(request, self._call_timeout_s)
+        resolution = cart_service_pb2.Resolution.Name(answer.resolution).removeprefix("RESOLUTION_")
+        _log.info("resolved a command", extra={"resource": slot.resource, "resolution": resolution})
+        await self._failpoints.passed("resolve.before_commit")
+        if answer.resolution == cart_service_pb2.RESOLUTION_NOT_APPLIED:
+            await self._storage.release(slot)
+            return
+        problem = None
+        if answer.resolution != cart_service_pb2.RESOLUTION_APPLIED:
+            message = "it cannot be found out whether the backend executed the command"
+            problem = Problem(error_pb2.ERROR_REASON_OUTCOME_UNKNOWN, message)
+        command = command_pb2.Command(command_id=slot.key.command_id, resource=slot.resource, seq=slot.key.seq)
+        command.cart.CopyFrom(call.intent)
+        live = await self._resources.pin(slot.resource)
+        try:
+            # None: somebody else resolved it first, and the slot is gone just as well.
+            await self._committer.commit(
+                live, command, call, answer.response, slot.key, slot.fence, problem=problem, now=now_ms()
+            )
+        finally:
+            self._resources.unpin(live)
