@@ -1,7 +1,7 @@
-"""The write path of cart commands: begin, adapter call, commit. Who waits for what stands in DESIGN's terms:
+"""The write path of cart commands: begin, adapter call, commit.
 
-a command holds its cart's lane in this process; where the backend does not deduplicate by itself it also holds the cart's
-one slot in the storage, so that at most one command whose outcome is unknown exists for a cart, on any hub, ever.
+A command holds its lane in this process. Where the backend does not deduplicate by itself it also holds the one slot that
+its cart has in the storage: at most one command whose outcome is unknown exists for a cart, on any hub, at any time.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from legato.adapter.v1 import cart_service_pb2, identity_service_pb2, request_co
 from legato.orchestrator.v1 import command_pb2, error_pb2
 from legato.protocol.entities import assemble_cart
 from legato_hub.amend import now_ms
+from legato_hub.begun import expected_of, refuse_begun
 from legato_hub.cart_backend import CartBackend
 from legato_hub.cart_commit import CartCommitter
 from legato_hub.core import outcomes
@@ -71,8 +72,7 @@ class CartCall:
     @property
     def expected(self) -> Cursor | None:
         """The state that the wish was made on."""
-        expected = self.command.expected
-        return Cursor(expected.epoch, expected.revision) if self.command.HasField("expected") else None
+        return expected_of(self.command)
 
 
 class CartCommands:
@@ -131,11 +131,13 @@ class CartCommands:
                 await self._resources.reload(live)
                 return None
             case base.Abandoned(slot):
-                return await self._settled(slot, e, abandoned=True)
+                await self._settled(slot, e, abandoned=True)
+                return None
             case base.Running(slot) | base.Busy(slot):
-                return await self._settled(slot, e, abandoned=False)
-            case base.Mismatch() | base.EpochMismatch() | base.Gap() | base.Refusal():
-                return await self._refused(live, e, begun)
+                await self._settled(slot, e, abandoned=False)
+                return None
+            case _:
+                return await refuse_begun(self._committer, live, e.command, e.key, begun)
 
     def _compile(self, live: Live, e: CartCall) -> cart_service_pb2.ApplyCommandRequest | Problem:
         if e.invalid is not None:
@@ -153,28 +155,6 @@ class CartCommands:
         if e.must_match and e.keyed:
             call.expected_version = live.version
         return call
-
-    async def _refused(
-        self, live: Live, e: CartCall, begun: base.Mismatch | base.EpochMismatch | base.Gap | base.Refusal
-    ) -> command_pb2.CommandResult | None:
-        match begun:
-            case base.Gap(expected_seq):
-                problem = Problem(error_pb2.ERROR_REASON_SEQ_GAP, f"seq {expected_seq} is next")
-                return outcomes.refused(e.command, problem, expected_seq=expected_seq)
-            case base.Refusal.REUSED:
-                message = "the command id or the seq was used with another body"
-                return outcomes.refused(e.command, Problem(error_pb2.ERROR_REASON_COMMAND_ID_REUSED, message))
-            case base.Refusal.ALREADY_PROCESSED:
-                message = "processed before; its result is no longer kept"
-                return outcomes.refused(e.command, Problem(error_pb2.ERROR_REASON_ALREADY_PROCESSED, message))
-            case base.Refusal.DEDUPE_EXPIRED:
-                message = "the command id is outside the window in which repeats can be told"
-                return outcomes.refused(e.command, Problem(error_pb2.ERROR_REASON_DEDUPE_EXPIRED, message))
-            case base.Mismatch(current):
-                problem = Problem(error_pb2.ERROR_REASON_REVISION_MISMATCH, f"the revision is {current.revision}")
-            case base.EpochMismatch(current):
-                problem = Problem(error_pb2.ERROR_REASON_EPOCH_MISMATCH, f"the epoch is {current.epoch}")
-        return await self._committer.refuse(live, e.command, problem, e.key, 0, now=now_ms())
 
     async def _settled(self, slot: Slot, e: CartCall, *, abandoned: bool) -> None:
         """Wait until a slot in the way is gone. Raise Problem at the deadline."""
@@ -218,7 +198,7 @@ class CartCommands:
     async def _failed(
         self, live: Live, e: CartCall, slot: Slot | None, error: grpc.aio.AioRpcError
     ) -> command_pb2.CommandResult | None:
-        """After a call without an answer. Without a slot the backend deduplicates, so that trying again is always safe."""
+        """After a call without an answer. Without a slot the backend deduplicates, and trying again is always safe."""
         code, details = error.code(), error.details() or ""
         fence = slot.fence if slot is not None else 0
         if code in _CERTAIN:
@@ -237,7 +217,8 @@ class CartCommands:
             message = f"the backend {self._backend.name} cannot be reached"
             raise Problem(error_pb2.ERROR_REASON_BACKEND_UNAVAILABLE, message, retry_ms=1_000) from error
         if slot is not None:
-            return await self._settled(slot, e, abandoned=True)
+            await self._settled(slot, e, abandoned=True)
+            return None
         if e.remaining <= _RETRY_S:
             raise _pending() from error
         await asyncio.sleep(_RETRY_S)

@@ -108,6 +108,10 @@ class Live:
                     future.set_result(None)
             self._waiters = [waiter for waiter in self._waiters if not waiter[1].done()]
 
+    def reaches(self, since: int) -> bool:
+        """Whether the tail goes back to revision `since`."""
+        return 0 <= self.revision - since <= len(self._tail)
+
     def missed(self, since: int) -> Merged | None:
         """What a subscriber at revision `since` misses; None when a snapshot is the shorter way."""
         if since not in self._merged:
@@ -115,9 +119,9 @@ class Live:
         return self._merged[since]
 
     def _merge(self, since: int) -> Merged | None:
-        behind = self.revision - since
-        if behind > len(self._tail):
+        if not self.reaches(since):
             return None
+        behind = self.revision - since
         updates = list(self._tail)[len(self._tail) - behind :]
         delta = Delta()
         for update in updates:

@@ -276,7 +276,8 @@ class Storage(Protocol):
 
     @property
     def exclusive(self) -> bool:
-        """Whether no other process can use this storage: a slot that this process did not claim was left by a dead one."""
+        """Whether no other process can use this storage: a slot that this process did not claim was left by a dead
+        one."""
 
     async def begin(self, claim: Claim) -> Begun:
         """Look a command up and claim the slot; see the table above. Atomic."""
