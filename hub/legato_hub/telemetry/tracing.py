@@ -1,0 +1,310 @@
+"""Spans, off by default and then nearly free.
+
+    with tracer.span("pipeline.commit", parent=command.traceparent) as span:
+        ...
+        update = Update(..., traceparent=span.traceparent)
+
+While tracing is off a span does nothing, and its `traceparent` is the parent's, so that a trace goes through a hub
+that does not take part in it. Hot paths ask `tracer.enabled` before they build attributes.
+
+The standard variables turn tracing on: OTEL_TRACES_EXPORTER (otlp, console, none), or OTEL_EXPORTER_OTLP_ENDPOINT.
+The SDK reads the others itself: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER, OTEL_BSP_*,
+OTEL_EXPORTER_OTLP_*. Nothing of OpenTelemetry is imported before.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
+
+from grpc.aio import AbortError
+
+from legato.orchestrator.v1 import error_pb2
+from legato_hub.core.problem import Problem
+from legato_hub.telemetry.traceparent import format_traceparent, parse_traceparent
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import TracerProvider
+
+__all__ = ["Kind", "Span", "TracingError", "configure", "install", "recording", "shutdown", "tracer"]
+
+_T = TypeVar("_T")
+
+Kind = Literal["internal", "server", "client", "producer", "consumer"]
+Attributes = Mapping[str, str | int | float | bool]
+
+SERVER_ERRORS = frozenset({2, 4, 12, 13, 14, 15})
+"""Codes that are the callee's fault: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS."""
+
+
+class TracingError(Exception):
+    """The environment asks for tracing that is not possible here."""
+
+
+class Span(Protocol):
+    """Something that takes time. Enter and leave it in one task; in between it is the current span."""
+
+    @property
+    def traceparent(self) -> str:
+        """W3C trace context of this span, for what it causes; may be empty."""
+
+    def set(self, key: str, value: str | int | float | bool) -> None:
+        """Add an attribute; never personal data or a secret."""
+
+    def fail(self, description: str) -> None:
+        """Mark it as failed; the description never holds personal data or a secret."""
+
+    def run(self, function: Callable[[], _T]) -> _T:
+        """Call a function while this is the current span."""
+
+    def end(self) -> None:
+        """End a span that is not used in a `with`."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End it. An exception that passes makes it failed, unless it is a refusal that is the caller's fault."""
+
+
+class _NoSpan:
+    __slots__ = ("traceparent",)
+
+    def __init__(self, traceparent: str) -> None:
+        self.traceparent = traceparent
+
+    def set(self, key: str, value: str | int | float | bool) -> None:
+        pass
+
+    def fail(self, description: str) -> None:
+        pass
+
+    def run(self, function: Callable[[], _T]) -> _T:
+        return function()
+
+    def end(self) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+_NO_SPAN = _NoSpan("")
+
+
+class _RealSpan:
+    __slots__ = ("_api", "_span", "_token", "traceparent")
+
+    def __init__(self, api: "_Api", span: Any) -> None:
+        self._api = api
+        self._span = span
+        self._token: Any = None
+        where = span.get_span_context()
+        self.traceparent = format_traceparent(where.trace_id, where.span_id, where.trace_flags)
+
+    def set(self, key: str, value: str | int | float | bool) -> None:
+        self._span.set_attribute(key, value)
+
+    def fail(self, description: str) -> None:
+        self._span.set_status(self._api.error, description)
+
+    def run(self, function: Callable[[], _T]) -> _T:
+        token = self._api.attach(self._api.set_span_in_context(self._span))
+        try:
+            return function()
+        finally:
+            self._api.detach(token)
+
+    def end(self) -> None:
+        self._span.end()
+
+    def __enter__(self) -> Self:
+        self._token = self._api.attach(self._api.set_span_in_context(self._span))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._api.detach(self._token)
+        match error:
+            case None | asyncio.CancelledError() | GeneratorExit() | AbortError():
+                pass
+            case Problem():
+                reason = error_pb2.ErrorReason.Name(error.reason).removeprefix("ERROR_REASON_")
+                self.set("legato.reason", reason)
+                if error.error.code in SERVER_ERRORS:
+                    self.fail(reason)
+            case _:
+                # The type alone: texts of foreign exceptions may quote personal data.
+                name = type(error).__name__
+                self.set("error.type", name)
+                self.fail(name)
+        self._span.end()
+
+
+class _Api:
+    """What is needed of OpenTelemetry, looked up once."""
+
+    def __init__(self, provider: "TracerProvider") -> None:
+        from opentelemetry import context, trace
+
+        self.attach, self.detach = context.attach, context.detach
+        self.set_span_in_context, self.current = trace.set_span_in_context, trace.get_current_span
+        self.error = trace.StatusCode.ERROR
+        self.kinds: dict[str, trace.SpanKind] = {kind.name.lower(): kind for kind in trace.SpanKind}
+        self.provider = provider
+        self.start = provider.get_tracer("legato_hub").start_span
+        self._trace, self._empty = trace, context.Context()
+
+    def remote(self, traceparent: str) -> Any:
+        """The span context that a text describes; None if it describes none."""
+        parsed = parse_traceparent(traceparent)
+        if parsed is None:
+            return None
+        return self._trace.SpanContext(
+            parsed.trace_id, parsed.span_id, is_remote=True, trace_flags=self._trace.TraceFlags(parsed.flags)
+        )
+
+    def below(self, traceparent: str) -> "Context":
+        """A context in which the text's position is current; for an invalid text none is, and a new trace begins."""
+        where = self.remote(traceparent)
+        if where is None:
+            return self._empty
+        return self.set_span_in_context(self._trace.NonRecordingSpan(where), self._empty)
+
+    def link(self, traceparent: str) -> Any:
+        where = self.remote(traceparent)
+        return where and self._trace.Link(where)
+
+
+class Tracer:
+    """Makes spans. `enabled` is false until `configure` or `install`."""
+
+    def __init__(self) -> None:
+        self.enabled = False
+        self._api: _Api | None = None
+
+    def span(
+        self,
+        name: str,
+        kind: Kind = "internal",
+        *,
+        parent: str = "",
+        links: Iterable[str] = (),
+        attributes: Attributes | None = None,
+    ) -> Span:
+        """A span under `parent` (a traceparent), or under the current span if there is none, linked to others."""
+        api = self._api
+        if api is None:
+            return _NoSpan(parent) if parent else _NO_SPAN
+        return _RealSpan(
+            api,
+            api.start(
+                name,
+                api.below(parent) if parent else None,
+                api.kinds[kind],
+                attributes,
+                [link for text in links if (link := api.link(text))],
+            ),
+        )
+
+    def current(self) -> tuple[str, str] | None:
+        """Trace id and span id of the current span, as hexadecimal text."""
+        if self._api is None:
+            return None
+        where = self._api.current().get_span_context()
+        return (f"{where.trace_id:032x}", f"{where.span_id:016x}") if where.is_valid else None
+
+    def current_traceparent(self) -> str:
+        """Trace context of the current span; empty if there is none."""
+        if self._api is None:
+            return ""
+        where = self._api.current().get_span_context()
+        return format_traceparent(where.trace_id, where.span_id, where.trace_flags) if where.is_valid else ""
+
+    def _use(self, api: _Api | None) -> _Api | None:
+        former, self._api = self._api, api
+        self.enabled = api is not None
+        return former
+
+
+tracer = Tracer()
+"""The hub's one tracer."""
+
+
+def configure() -> bool:
+    """Turn tracing on if the environment asks for it; whether it did. Raise TracingError if it cannot be."""
+    exporters = _exporters()
+    if not exporters:
+        return False
+    try:
+        from opentelemetry import trace
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
+
+        made: list[SpanExporter] = []
+        for name in exporters:
+            if name == "console":
+                made.append(ConsoleSpanExporter())
+            else:
+                from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+                made.append(OTLPSpanExporter())
+    except ImportError as error:
+        raise TracingError(f"tracing needs the extra `otlp`: pip install 'legato[otlp]' ({error})") from error
+    resource = Resource.create()
+    if str(resource.attributes["service.name"]).startswith("unknown_service"):
+        resource = resource.merge(Resource({"service.name": "legato-hub"}))
+    provider = TracerProvider(resource=resource)
+    for exporter in made:
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+    # Adapters in this process that make spans of their own use the global provider.
+    trace.set_tracer_provider(provider)
+    install(provider)
+    return True
+
+
+def install(provider: "TracerProvider") -> None:
+    """Turn tracing on with a provider made elsewhere."""
+    tracer._use(_Api(provider))
+
+
+@contextmanager
+def recording(provider: "TracerProvider") -> Iterator[None]:
+    """Tracing is on inside, and as it was outside."""
+    former = tracer._use(_Api(provider))
+    try:
+        yield
+    finally:
+        tracer._use(former)
+
+
+def shutdown() -> None:
+    """Turn tracing off and export what is pending; may take seconds, so call it in a thread."""
+    former = tracer._use(None)
+    if former is not None:
+        former.provider.shutdown()
+
+
+def _exporters() -> list[str]:
+    """The exporters that the environment asks for."""
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return []
+    endpoint = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    text = os.environ.get("OTEL_TRACES_EXPORTER") or ("otlp" if endpoint else "none")
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in ("otlp", "console", "none"):
+            raise TracingError(f"OTEL_TRACES_EXPORTER: there is no exporter {name!r}, only otlp, console and none")
+    for variable in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        if "otlp" in names and os.environ.get(variable, "grpc") != "grpc":
+            raise TracingError(f"{variable}: only grpc is supported")
+    return [name for name in names if name != "none"]
