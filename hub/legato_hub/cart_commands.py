@@ -1,7 +1,7 @@
 """The write path of cart commands: begin, adapter call, commit.
 
-A command holds its lane in this process. Where the backend does not deduplicate by itself it also holds the one slot that
-its cart has in the storage: at most one command whose outcome is unknown exists for a cart, on any hub, at any time.
+A command holds its cart's lane in this process. Where the backend does not deduplicate by itself it also holds the
+one slot that the cart has in the storage: at most one command of unknown outcome exists for a cart at any time.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from legato_hub.core.compile import compile_call
 from legato_hub.core.cursor import Cursor
 from legato_hub.core.problem import Problem
 from legato_hub.failpoints import Failpoints
+from legato_hub.lane import Lane
 from legato_hub.live import Live, LiveResources
 from legato_hub.resolver import Resolver
 from legato_hub.storage import base
@@ -242,22 +243,3 @@ class CartCommands:
 def _pending() -> Problem:
     message = "the backend has not answered in time; repeat the same command to learn its outcome"
     return Problem(error_pb2.ERROR_REASON_OUTCOME_PENDING, message, retry_ms=500)
-
-
-class Lane:
-    """The resource's lane, or Problem RESOURCE_BUSY at the deadline."""
-
-    def __init__(self, live: Live, deadline: float) -> None:
-        self._live = live
-        self._deadline = deadline
-
-    async def __aenter__(self) -> None:
-        try:
-            async with asyncio.timeout(max(self._deadline - time.monotonic(), 0)):
-                await self._live.lane.acquire()
-        except TimeoutError:
-            message = "earlier commands of this resource are still running"
-            raise Problem(error_pb2.ERROR_REASON_RESOURCE_BUSY, message, retry_ms=1_000) from None
-
-    async def __aexit__(self, *_: object) -> None:
-        self._live.lane.release()

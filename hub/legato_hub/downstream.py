@@ -168,8 +168,8 @@ class Downstream:
             self._status(wish.subscription_id, wish.resource, problem)
         except StorageError:
             _log.exception("cannot subscribe", extra={"resource": wish.resource})
-            problem = Problem(error_pb2.ERROR_REASON_STORAGE_UNAVAILABLE, "the hub cannot read its storage")
-            self._status(wish.subscription_id, wish.resource, problem)
+            failure = Problem(error_pb2.ERROR_REASON_STORAGE_UNAVAILABLE, "the hub cannot read its storage")
+            self._status(wish.subscription_id, wish.resource, failure)
 
     def unsubscribe(self, subscription_id: str) -> None:
         """End a subscription; an unknown one is passed over."""
@@ -188,11 +188,7 @@ class Downstream:
         if len(self._watchers) >= self._max_subscriptions:
             message = f"a stream may have {self._max_subscriptions} subscriptions"
             raise Problem(error_pb2.ERROR_REASON_THROTTLED, message)
-        try:
-            resource = resources.parse(wish.resource)
-        except ValueError as error:
-            raise invalid("subscribe.resource", str(error)) from None
-        authorised = await self._access.resource(self.identity, wish.resource)
+        resource, authorised = await self._access.resource(self.identity, wish.resource, "subscribe.resource")
         watcher = Watcher(self, Subscription(wish.subscription_id, wish.resource))
         self._watchers[wish.subscription_id] = watcher
         name = authorised.name
@@ -238,7 +234,7 @@ class Downstream:
         self.pacer.wake(urgent=True)
 
     async def _missed(self, subscription: Subscription, live: Live, since: Cursor) -> list[stream_pb2.ServerMessage]:
-        """Resume from a cursor: what the log holds and the memory does not, as one delta, or the reason for a snapshot."""
+        """Resume from a cursor: what only the log holds as one delta, or the reason for a snapshot."""
         if since.epoch == live.cursor.epoch and live.reaches(since.revision):
             subscription.snapshot, subscription.sent, subscription.progress_due = None, since.revision, True
             return []

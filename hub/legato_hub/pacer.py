@@ -1,7 +1,7 @@
 """When a stream may be sent to: at once while it is idle; else once in a flush tick, with everything that is pending.
 
-What a caller waits for (results, answers) is urgent and ends the tick early: commands in flight are bounded, so that cannot
-become a flood. Deltas caused by others wait for the tick and are merged by then.
+What a caller waits for (results, answers) is urgent and ends the tick early: commands in flight are bounded, so that
+cannot become a flood. Deltas caused by others wait for the tick and are merged by then.
 """
 
 import asyncio

@@ -1,0 +1,31 @@
+"""The queue of one resource in this process."""
+
+import asyncio
+import time
+
+from legato.orchestrator.v1 import error_pb2
+from legato_hub.core.problem import Problem
+from legato_hub.live import Live
+
+
+class Lane:
+    """Holds the resource's lane, in order of arrival. Problem RESOURCE_BUSY at the deadline (monotonic clock)."""
+
+    def __init__(self, live: Live, deadline: float) -> None:
+        self._live = live
+        self._deadline = deadline
+
+    async def __aenter__(self) -> None:
+        lane = self._live.lane
+        if not lane.locked():
+            await lane.acquire()  # Does not wait, and so needs no timer.
+            return
+        try:
+            async with asyncio.timeout(max(self._deadline - time.monotonic(), 0)):
+                await lane.acquire()
+        except TimeoutError:
+            message = "earlier commands of this resource are still running"
+            raise Problem(error_pb2.ERROR_REASON_RESOURCE_BUSY, message, retry_ms=1_000) from None
+
+    async def __aexit__(self, *_: object) -> None:
+        self._live.lane.release()
