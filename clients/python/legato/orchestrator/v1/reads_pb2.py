@@ -27,61 +27,62 @@ from legato.commerce.v1 import cart_pb2 as legato_dot_commerce_dot_v1_dot_cart__
 from legato.commerce.v1 import product_pb2 as legato_dot_commerce_dot_v1_dot_product__pb2
 from legato.commerce.v1 import session_pb2 as legato_dot_commerce_dot_v1_dot_session__pb2
 from legato.orchestrator.v1 import cursor_pb2 as legato_dot_orchestrator_dot_v1_dot_cursor__pb2
+from legato.orchestrator.v1 import stream_pb2 as legato_dot_orchestrator_dot_v1_dot_stream__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"legato/orchestrator/v1/reads.proto\x12\x16legato.orchestrator.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dlegato/commerce/v1/cart.proto\x1a legato/commerce/v1/product.proto\x1a legato/commerce/v1/session.proto\x1a#legato/orchestrator/v1/cursor.proto\"k\n\x0eGetCartRequest\x12\x1a\n\x08resource\x18\x01 \x01(\tR\x08resource\x12=\n\nmin_cursor\x18\x02 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\tminCursor\"w\n\x0fGetCartResponse\x12,\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x18.legato.commerce.v1.CartR\x04\x63\x61rt\x12\x36\n\x06\x63ursor\x18\x02 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\x06\x63ursor\"\x93\x02\n\x10ListCartsRequest\x12\x1f\n\x0b\x63ustomer_id\x18\x01 \x01(\tR\ncustomerId\x12\x33\n\x05state\x18\x02 \x01(\x0e\x32\x1d.legato.commerce.v1.CartStateR\x05state\x12\x1b\n\tpage_size\x18\x03 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x04 \x01(\tR\tpageToken\x12=\n\nmin_cursor\x18\x05 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\tminCursor\x12.\n\x13min_cursor_resource\x18\x06 \x01(\tR\x11minCursorResource\"v\n\x11ListCartsResponse\x12\x39\n\x05\x63\x61rts\x18\x01 \x03(\x0b\x32#.legato.orchestrator.v1.CartSummaryR\x05\x63\x61rts\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"s\n\x0b\x43\x61rtSummary\x12,\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x18.legato.commerce.v1.CartR\x04\x63\x61rt\x12\x36\n\x06\x63ursor\x18\x02 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\x06\x63ursor\"q\n\x11GetSessionRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12=\n\nmin_cursor\x18\x02 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\tminCursor\"\x83\x01\n\x12GetSessionResponse\x12\x35\n\x07session\x18\x01 \x01(\x0b\x32\x1b.legato.commerce.v1.SessionR\x07session\x12\x36\n\x06\x63ursor\x18\x02 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\x06\x63ursor\"u\n\x06Market\x12\x14\n\x05store\x18\x01 \x01(\tR\x05store\x12\x18\n\x07\x63ountry\x18\x02 \x01(\tR\x07\x63ountry\x12#\n\rcurrency_code\x18\x03 \x01(\tR\x0c\x63urrencyCode\x12\x16\n\x06locale\x18\x04 \x01(\tR\x06locale\"\xfc\x01\n\x15SearchProductsRequest\x12\x14\n\x05query\x18\x01 \x01(\tR\x05query\x12\x1a\n\x08\x63\x61tegory\x18\x02 \x01(\tR\x08\x63\x61tegory\x12\x1b\n\tpage_size\x18\x03 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x04 \x01(\tR\tpageToken\x12\x36\n\x06market\x18\x05 \x01(\x0b\x32\x1e.legato.orchestrator.v1.MarketR\x06market\x12=\n\nmin_cursor\x18\x06 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\tminCursor\"\x8e\x01\n\x16SearchProductsResponse\x12\x36\n\x04hits\x18\x01 \x03(\x0b\x32\".legato.orchestrator.v1.ProductHitR\x04hits\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x14\n\x05total\x18\x03 \x01(\x03R\x05total\"t\n\nProductHit\x12\x35\n\x07product\x18\x01 \x01(\x0b\x32\x1b.legato.commerce.v1.ProductR\x07product\x12/\n\x05price\x18\x02 \x01(\x0b\x32\x19.legato.commerce.v1.PriceR\x05price\"\xcc\x01\n\x15GetProductPageRequest\x12\x1f\n\nproduct_id\x18\x01 \x01(\tH\x00R\tproductId\x12\x14\n\x04slug\x18\x02 \x01(\tH\x00R\x04slug\x12\x36\n\x06market\x18\x03 \x01(\x0b\x32\x1e.legato.orchestrator.v1.MarketR\x06market\x12=\n\nmin_cursor\x18\x04 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\tminCursorB\x05\n\x03key\"\xf9\x01\n\x16GetProductPageResponse\x12\x35\n\x07product\x18\x01 \x01(\x0b\x32\x1b.legato.commerce.v1.ProductR\x07product\x12\x31\n\x06prices\x18\x02 \x03(\x0b\x32\x19.legato.commerce.v1.PriceR\x06prices\x12\x44\n\x0c\x61vailability\x18\x03 \x03(\x0b\x32 .legato.commerce.v1.AvailabilityR\x0c\x61vailability\x12/\n\x04gaps\x18\x04 \x03(\x0b\x32\x1b.legato.orchestrator.v1.GapR\x04gaps\"Q\n\x03Gap\x12\x18\n\x07section\x18\x01 \x01(\tR\x07section\x12\x18\n\x07\x62\x61\x63kend\x18\x02 \x01(\tR\x07\x62\x61\x63kend\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\"\xc4\x01\n\x16GetAvailabilityRequest\x12\x12\n\x04skus\x18\x01 \x03(\tR\x04skus\x12\x1f\n\x0blocation_id\x18\x02 \x01(\tR\nlocationId\x12\x36\n\x06market\x18\x03 \x01(\x0b\x32\x1e.legato.orchestrator.v1.MarketR\x06market\x12=\n\nmin_cursor\x18\x04 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\tminCursor\"_\n\x17GetAvailabilityResponse\x12\x44\n\x0c\x61vailability\x18\x01 \x03(\x0b\x32 .legato.commerce.v1.AvailabilityR\x0c\x61vailability\"\x82\x01\n\x13StartSessionRequest\x12\x14\n\x05store\x18\x01 \x01(\tR\x05store\x12\x18\n\x07\x63ountry\x18\x02 \x01(\tR\x07\x63ountry\x12#\n\rcurrency_code\x18\x03 \x01(\tR\x0c\x63urrencyCode\x12\x16\n\x06locale\x18\x04 \x01(\tR\x06locale\"\xe3\x01\n\x14StartSessionResponse\x12\x35\n\x07session\x18\x01 \x01(\x0b\x32\x1b.legato.commerce.v1.SessionR\x07session\x12\x36\n\x06\x63ursor\x18\x02 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\x06\x63ursor\x12!\n\x0c\x61\x63\x63\x65ss_token\x18\x03 \x01(\tR\x0b\x61\x63\x63\x65ssToken\x12\x39\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\texpiresAt\"/\n\rSignInRequest\x12\x1e\n\ncredential\x18\x01 \x01(\tR\ncredential\"\xdd\x01\n\x0eSignInResponse\x12\x35\n\x07session\x18\x01 \x01(\x0b\x32\x1b.legato.commerce.v1.SessionR\x07session\x12\x36\n\x06\x63ursor\x18\x02 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\x06\x63ursor\x12!\n\x0c\x61\x63\x63\x65ss_token\x18\x03 \x01(\tR\x0b\x61\x63\x63\x65ssToken\x12\x39\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\texpiresAt\"+\n\x10ShareCartRequest\x12\x17\n\x07\x63\x61rt_id\x18\x01 \x01(\tR\x06\x63\x61rtId\"b\n\x11ShareCartResponse\x12\x12\n\x04\x63ode\x18\x01 \x01(\tR\x04\x63ode\x12\x39\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\texpiresAt\"f\n\x11LookUpCartRequest\x12\x12\n\x04\x63ode\x18\x01 \x01(\tR\x04\x63ode\x12=\n\nmin_cursor\x18\x02 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\tminCursor\"\xc2\x01\n\x12LookUpCartResponse\x12,\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x18.legato.commerce.v1.CartR\x04\x63\x61rt\x12\x36\n\x06\x63ursor\x18\x02 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\x06\x63ursor\x12\x46\n\x11\x61\x63\x63\x65ss_expires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0f\x61\x63\x63\x65ssExpiresAtb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"legato/orchestrator/v1/reads.proto\x12\x16legato.orchestrator.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dlegato/commerce/v1/cart.proto\x1a legato/commerce/v1/product.proto\x1a legato/commerce/v1/session.proto\x1a#legato/orchestrator/v1/cursor.proto\x1a#legato/orchestrator/v1/stream.proto\"k\n\x0eGetCartRequest\x12\x1a\n\x08resource\x18\x01 \x01(\tR\x08resource\x12=\n\nmin_cursor\x18\x02 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\tminCursor\"w\n\x0fGetCartResponse\x12,\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x18.legato.commerce.v1.CartR\x04\x63\x61rt\x12\x36\n\x06\x63ursor\x18\x02 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\x06\x63ursor\"\x93\x02\n\x10ListCartsRequest\x12\x1f\n\x0b\x63ustomer_id\x18\x01 \x01(\tR\ncustomerId\x12\x33\n\x05state\x18\x02 \x01(\x0e\x32\x1d.legato.commerce.v1.CartStateR\x05state\x12\x1b\n\tpage_size\x18\x03 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x04 \x01(\tR\tpageToken\x12=\n\nmin_cursor\x18\x05 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\tminCursor\x12.\n\x13min_cursor_resource\x18\x06 \x01(\tR\x11minCursorResource\"v\n\x11ListCartsResponse\x12\x39\n\x05\x63\x61rts\x18\x01 \x03(\x0b\x32#.legato.orchestrator.v1.CartSummaryR\x05\x63\x61rts\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"s\n\x0b\x43\x61rtSummary\x12,\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x18.legato.commerce.v1.CartR\x04\x63\x61rt\x12\x36\n\x06\x63ursor\x18\x02 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\x06\x63ursor\"q\n\x11GetSessionRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12=\n\nmin_cursor\x18\x02 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\tminCursor\"\x83\x01\n\x12GetSessionResponse\x12\x35\n\x07session\x18\x01 \x01(\x0b\x32\x1b.legato.commerce.v1.SessionR\x07session\x12\x36\n\x06\x63ursor\x18\x02 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\x06\x63ursor\"u\n\x06Market\x12\x14\n\x05store\x18\x01 \x01(\tR\x05store\x12\x18\n\x07\x63ountry\x18\x02 \x01(\tR\x07\x63ountry\x12#\n\rcurrency_code\x18\x03 \x01(\tR\x0c\x63urrencyCode\x12\x16\n\x06locale\x18\x04 \x01(\tR\x06locale\"\xfc\x01\n\x15SearchProductsRequest\x12\x14\n\x05query\x18\x01 \x01(\tR\x05query\x12\x1a\n\x08\x63\x61tegory\x18\x02 \x01(\tR\x08\x63\x61tegory\x12\x1b\n\tpage_size\x18\x03 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x04 \x01(\tR\tpageToken\x12\x36\n\x06market\x18\x05 \x01(\x0b\x32\x1e.legato.orchestrator.v1.MarketR\x06market\x12=\n\nmin_cursor\x18\x06 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\tminCursor\"\x8e\x01\n\x16SearchProductsResponse\x12\x36\n\x04hits\x18\x01 \x03(\x0b\x32\".legato.orchestrator.v1.ProductHitR\x04hits\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x14\n\x05total\x18\x03 \x01(\x03R\x05total\"t\n\nProductHit\x12\x35\n\x07product\x18\x01 \x01(\x0b\x32\x1b.legato.commerce.v1.ProductR\x07product\x12/\n\x05price\x18\x02 \x01(\x0b\x32\x19.legato.commerce.v1.PriceR\x05price\"\xcc\x01\n\x15GetProductPageRequest\x12\x1f\n\nproduct_id\x18\x01 \x01(\tH\x00R\tproductId\x12\x14\n\x04slug\x18\x02 \x01(\tH\x00R\x04slug\x12\x36\n\x06market\x18\x03 \x01(\x0b\x32\x1e.legato.orchestrator.v1.MarketR\x06market\x12=\n\nmin_cursor\x18\x04 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\tminCursorB\x05\n\x03key\"\xf9\x01\n\x16GetProductPageResponse\x12\x35\n\x07product\x18\x01 \x01(\x0b\x32\x1b.legato.commerce.v1.ProductR\x07product\x12\x31\n\x06prices\x18\x02 \x03(\x0b\x32\x19.legato.commerce.v1.PriceR\x06prices\x12\x44\n\x0c\x61vailability\x18\x03 \x03(\x0b\x32 .legato.commerce.v1.AvailabilityR\x0c\x61vailability\x12/\n\x04gaps\x18\x04 \x03(\x0b\x32\x1b.legato.orchestrator.v1.GapR\x04gaps\"Q\n\x03Gap\x12\x18\n\x07section\x18\x01 \x01(\tR\x07section\x12\x18\n\x07\x62\x61\x63kend\x18\x02 \x01(\tR\x07\x62\x61\x63kend\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\"\xc4\x01\n\x16GetAvailabilityRequest\x12\x12\n\x04skus\x18\x01 \x03(\tR\x04skus\x12\x1f\n\x0blocation_id\x18\x02 \x01(\tR\nlocationId\x12\x36\n\x06market\x18\x03 \x01(\x0b\x32\x1e.legato.orchestrator.v1.MarketR\x06market\x12=\n\nmin_cursor\x18\x04 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\tminCursor\"_\n\x17GetAvailabilityResponse\x12\x44\n\x0c\x61vailability\x18\x01 \x03(\x0b\x32 .legato.commerce.v1.AvailabilityR\x0c\x61vailability\"\x82\x01\n\x13StartSessionRequest\x12\x14\n\x05store\x18\x01 \x01(\tR\x05store\x12\x18\n\x07\x63ountry\x18\x02 \x01(\tR\x07\x63ountry\x12#\n\rcurrency_code\x18\x03 \x01(\tR\x0c\x63urrencyCode\x12\x16\n\x06locale\x18\x04 \x01(\tR\x06locale\"\xe3\x01\n\x14StartSessionResponse\x12\x35\n\x07session\x18\x01 \x01(\x0b\x32\x1b.legato.commerce.v1.SessionR\x07session\x12\x36\n\x06\x63ursor\x18\x02 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\x06\x63ursor\x12!\n\x0c\x61\x63\x63\x65ss_token\x18\x03 \x01(\tR\x0b\x61\x63\x63\x65ssToken\x12\x39\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\texpiresAt\"j\n\rSignInRequest\x12\x1e\n\ncredential\x18\x01 \x01(\tR\ncredential\x12\x39\n\x07\x63hannel\x18\x02 \x01(\x0b\x32\x1f.legato.orchestrator.v1.ChannelR\x07\x63hannel\"\xdd\x01\n\x0eSignInResponse\x12\x35\n\x07session\x18\x01 \x01(\x0b\x32\x1b.legato.commerce.v1.SessionR\x07session\x12\x36\n\x06\x63ursor\x18\x02 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\x06\x63ursor\x12!\n\x0c\x61\x63\x63\x65ss_token\x18\x03 \x01(\tR\x0b\x61\x63\x63\x65ssToken\x12\x39\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\texpiresAt\"+\n\x10ShareCartRequest\x12\x17\n\x07\x63\x61rt_id\x18\x01 \x01(\tR\x06\x63\x61rtId\"b\n\x11ShareCartResponse\x12\x12\n\x04\x63ode\x18\x01 \x01(\tR\x04\x63ode\x12\x39\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\texpiresAt\"f\n\x11LookUpCartRequest\x12\x12\n\x04\x63ode\x18\x01 \x01(\tR\x04\x63ode\x12=\n\nmin_cursor\x18\x02 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\tminCursor\"\xc2\x01\n\x12LookUpCartResponse\x12,\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x18.legato.commerce.v1.CartR\x04\x63\x61rt\x12\x36\n\x06\x63ursor\x18\x02 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\x06\x63ursor\x12\x46\n\x11\x61\x63\x63\x65ss_expires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0f\x61\x63\x63\x65ssExpiresAtb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'legato.orchestrator.v1.reads_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETCARTREQUEST']._serialized_start=231
-  _globals['_GETCARTREQUEST']._serialized_end=338
-  _globals['_GETCARTRESPONSE']._serialized_start=340
-  _globals['_GETCARTRESPONSE']._serialized_end=459
-  _globals['_LISTCARTSREQUEST']._serialized_start=462
-  _globals['_LISTCARTSREQUEST']._serialized_end=737
-  _globals['_LISTCARTSRESPONSE']._serialized_start=739
-  _globals['_LISTCARTSRESPONSE']._serialized_end=857
-  _globals['_CARTSUMMARY']._serialized_start=859
-  _globals['_CARTSUMMARY']._serialized_end=974
-  _globals['_GETSESSIONREQUEST']._serialized_start=976
-  _globals['_GETSESSIONREQUEST']._serialized_end=1089
-  _globals['_GETSESSIONRESPONSE']._serialized_start=1092
-  _globals['_GETSESSIONRESPONSE']._serialized_end=1223
-  _globals['_MARKET']._serialized_start=1225
-  _globals['_MARKET']._serialized_end=1342
-  _globals['_SEARCHPRODUCTSREQUEST']._serialized_start=1345
-  _globals['_SEARCHPRODUCTSREQUEST']._serialized_end=1597
-  _globals['_SEARCHPRODUCTSRESPONSE']._serialized_start=1600
-  _globals['_SEARCHPRODUCTSRESPONSE']._serialized_end=1742
-  _globals['_PRODUCTHIT']._serialized_start=1744
-  _globals['_PRODUCTHIT']._serialized_end=1860
-  _globals['_GETPRODUCTPAGEREQUEST']._serialized_start=1863
-  _globals['_GETPRODUCTPAGEREQUEST']._serialized_end=2067
-  _globals['_GETPRODUCTPAGERESPONSE']._serialized_start=2070
-  _globals['_GETPRODUCTPAGERESPONSE']._serialized_end=2319
-  _globals['_GAP']._serialized_start=2321
-  _globals['_GAP']._serialized_end=2402
-  _globals['_GETAVAILABILITYREQUEST']._serialized_start=2405
-  _globals['_GETAVAILABILITYREQUEST']._serialized_end=2601
-  _globals['_GETAVAILABILITYRESPONSE']._serialized_start=2603
-  _globals['_GETAVAILABILITYRESPONSE']._serialized_end=2698
-  _globals['_STARTSESSIONREQUEST']._serialized_start=2701
-  _globals['_STARTSESSIONREQUEST']._serialized_end=2831
-  _globals['_STARTSESSIONRESPONSE']._serialized_start=2834
-  _globals['_STARTSESSIONRESPONSE']._serialized_end=3061
-  _globals['_SIGNINREQUEST']._serialized_start=3063
-  _globals['_SIGNINREQUEST']._serialized_end=3110
-  _globals['_SIGNINRESPONSE']._serialized_start=3113
-  _globals['_SIGNINRESPONSE']._serialized_end=3334
-  _globals['_SHARECARTREQUEST']._serialized_start=3336
-  _globals['_SHARECARTREQUEST']._serialized_end=3379
-  _globals['_SHARECARTRESPONSE']._serialized_start=3381
-  _globals['_SHARECARTRESPONSE']._serialized_end=3479
-  _globals['_LOOKUPCARTREQUEST']._serialized_start=3481
-  _globals['_LOOKUPCARTREQUEST']._serialized_end=3583
-  _globals['_LOOKUPCARTRESPONSE']._serialized_start=3586
-  _globals['_LOOKUPCARTRESPONSE']._serialized_end=3780
+  _globals['_GETCARTREQUEST']._serialized_start=268
+  _globals['_GETCARTREQUEST']._serialized_end=375
+  _globals['_GETCARTRESPONSE']._serialized_start=377
+  _globals['_GETCARTRESPONSE']._serialized_end=496
+  _globals['_LISTCARTSREQUEST']._serialized_start=499
+  _globals['_LISTCARTSREQUEST']._serialized_end=774
+  _globals['_LISTCARTSRESPONSE']._serialized_start=776
+  _globals['_LISTCARTSRESPONSE']._serialized_end=894
+  _globals['_CARTSUMMARY']._serialized_start=896
+  _globals['_CARTSUMMARY']._serialized_end=1011
+  _globals['_GETSESSIONREQUEST']._serialized_start=1013
+  _globals['_GETSESSIONREQUEST']._serialized_end=1126
+  _globals['_GETSESSIONRESPONSE']._serialized_start=1129
+  _globals['_GETSESSIONRESPONSE']._serialized_end=1260
+  _globals['_MARKET']._serialized_start=1262
+  _globals['_MARKET']._serialized_end=1379
+  _globals['_SEARCHPRODUCTSREQUEST']._serialized_start=1382
+  _globals['_SEARCHPRODUCTSREQUEST']._serialized_end=1634
+  _globals['_SEARCHPRODUCTSRESPONSE']._serialized_start=1637
+  _globals['_SEARCHPRODUCTSRESPONSE']._serialized_end=1779
+  _globals['_PRODUCTHIT']._serialized_start=1781
+  _globals['_PRODUCTHIT']._serialized_end=1897
+  _globals['_GETPRODUCTPAGEREQUEST']._serialized_start=1900
+  _globals['_GETPRODUCTPAGEREQUEST']._serialized_end=2104
+  _globals['_GETPRODUCTPAGERESPONSE']._serialized_start=2107
+  _globals['_GETPRODUCTPAGERESPONSE']._serialized_end=2356
+  _globals['_GAP']._serialized_start=2358
+  _globals['_GAP']._serialized_end=2439
+  _globals['_GETAVAILABILITYREQUEST']._serialized_start=2442
+  _globals['_GETAVAILABILITYREQUEST']._serialized_end=2638
+  _globals['_GETAVAILABILITYRESPONSE']._serialized_start=2640
+  _globals['_GETAVAILABILITYRESPONSE']._serialized_end=2735
+  _globals['_STARTSESSIONREQUEST']._serialized_start=2738
+  _globals['_STARTSESSIONREQUEST']._serialized_end=2868
+  _globals['_STARTSESSIONRESPONSE']._serialized_start=2871
+  _globals['_STARTSESSIONRESPONSE']._serialized_end=3098
+  _globals['_SIGNINREQUEST']._serialized_start=3100
+  _globals['_SIGNINREQUEST']._serialized_end=3206
+  _globals['_SIGNINRESPONSE']._serialized_start=3209
+  _globals['_SIGNINRESPONSE']._serialized_end=3430
+  _globals['_SHARECARTREQUEST']._serialized_start=3432
+  _globals['_SHARECARTREQUEST']._serialized_end=3475
+  _globals['_SHARECARTRESPONSE']._serialized_start=3477
+  _globals['_SHARECARTRESPONSE']._serialized_end=3575
+  _globals['_LOOKUPCARTREQUEST']._serialized_start=3577
+  _globals['_LOOKUPCARTREQUEST']._serialized_end=3679
+  _globals['_LOOKUPCARTRESPONSE']._serialized_start=3682
+  _globals['_LOOKUPCARTRESPONSE']._serialized_end=3876
 # @@protoc_insertion_point(module_scope)

@@ -12,6 +12,7 @@ from legato.commerce.v1 import cart_pb2 as _cart_pb2
 from legato.commerce.v1 import product_pb2 as _product_pb2
 from legato.commerce.v1 import session_pb2 as _session_pb2
 from legato.orchestrator.v1 import cursor_pb2 as _cursor_pb2
+from legato.orchestrator.v1 import stream_pb2 as _stream_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -640,16 +641,22 @@ class SignInRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CREDENTIAL_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
     credential: _builtins.str
     """What the configured verifier understands, for example a token of the shop's identity provider."""
+    @_builtins.property
+    def channel(self) -> _stream_pb2.Channel:
+        """The channel, for the login status."""
+
     def __init__(
         self,
         *,
         credential: _builtins.str = ...,
+        channel: _stream_pb2.Channel | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credential", b"credential"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "credential", b"credential"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
