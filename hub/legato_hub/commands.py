@@ -64,6 +64,11 @@ class Commands:
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
+    @staticmethod
+    def refuse(command: command_pb2.Command, problem: Problem) -> command_pb2.CommandResult:
+        """The result of a command that is not even looked at."""
+        return outcomes.refused(command, problem)
+
     async def finish(self, grace_s: float) -> int:
         """Wait until running commands are done; the number of those that were cut off after the grace.
 
@@ -87,8 +92,8 @@ class Commands:
         except StorageError:
             _log.exception("the storage failed", extra={"resource": command.resource})
             message = "the hub cannot use its storage"
-            problem = Problem(error_pb2.ERROR_REASON_STORAGE_UNAVAILABLE, message, retry_ms=1_000)
-            return outcomes.refused(command, problem)
+            failure = Problem(error_pb2.ERROR_REASON_STORAGE_UNAVAILABLE, message, retry_ms=1_000)
+            return outcomes.refused(command, failure)
         except Exception:  # noqa: BLE001 -- a fault of the hub must not take the stream along; it is logged with its trace
             _log.exception("a command failed", extra={"resource": command.resource})
             return outcomes.refused(command, Problem(error_pb2.ERROR_REASON_UNSPECIFIED, "the hub has a fault"))
@@ -103,12 +108,12 @@ class Commands:
         live = await self._resources.pin(command.resource)
         try:
             if resource.kind is Kind.SESSION:
-                await self._access.session(caller.identity, resource.id)
+                before = (await self._access.session(caller.identity, resource.id)).entries
                 result = await self._session_commands.execute(
                     live, command, key, caller.channel, deadline, invalid=fault, traceparent=command.traceparent
                 )
                 if command.session.HasField("sign_out") and result.outcome == command_pb2.OUTCOME_APPLIED:
-                    await self._sessions.signed_out(live)
+                    await self._sessions.signed_out(before)
                 return result
             return await self._cart(live, resource, command, key, caller, deadline, fault, path)
         finally:
