@@ -1,0 +1,16 @@
+"""The reference adapter: an embedded shop in one SQLite file, and the executable specification of the adapter contract.
+
+It is the backend where none is configured. Its effect class is KEYED. Availability is told for each location, and in
+total for the online shop, which sells the stock of all locations. Carts hold no stock: a line may have as much as the
+shop has. The catalog is read at the start; nothing is ever deleted from the file.
+"""
+
+from legato_adapters.reference.adapter import ReferenceAdapter
+from legato_adapters.reference.database import read_cart
+
+__all__ = ["ReferenceAdapter", "create", "read_cart"]
+
+
+def create(*, path: str = ":memory:", seed: bool = True) -> ReferenceAdapter:
+    """The adapter on the file at `path`, or in memory. `seed` fills a new file with the built-in shop."""
+    return ReferenceAdapter(path, seeded=seed)
