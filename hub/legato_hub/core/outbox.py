@@ -60,7 +60,7 @@ class Subscription:
     presence_id: str = ""
     sent: int = 0
     """Revision of the feed that the client has or is being sent."""
-    snapshot: _Reason | None = None
+    snapshot: "_Reason | None" = None
     """A snapshot is due, and why."""
     base_seq: int = 0
     """The client's last seq on the resource when it subscribed."""
