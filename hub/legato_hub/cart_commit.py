@@ -12,6 +12,7 @@ from legato_hub.core.outbox import to_cursor
 from legato_hub.core.problem import Problem
 from legato_hub.live import Live, LiveResources
 from legato_hub.storage.base import CommandKey, Commit, Committed, Storage
+from legato_hub.telemetry.tracing import tracer
 
 _OPEN = (cart_pb2.CART_STATE_ACTIVE, cart_pb2.CART_STATE_FROZEN)
 
@@ -132,7 +133,8 @@ class CartCommitter:
         return change(live.entries, split_cart(cart)), cart.state not in _OPEN
 
     async def _store(self, live: Live, commit: Commit) -> bool:
-        stored = await self._storage.commit(commit)
+        with tracer.span("storage.commit"):
+            stored = await self._storage.commit(commit)
         if not isinstance(stored, Committed):
             return False
         if commit.adapter_state is not None and commit.version is not None:

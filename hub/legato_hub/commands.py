@@ -25,6 +25,7 @@ from legato_hub.live import Live, LiveResources
 from legato_hub.session_commands import SessionCommands
 from legato_hub.sessions import Sessions
 from legato_hub.storage.base import CommandKey, StorageError
+from legato_hub.telemetry.tracing import tracer
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Commands:
 
         Cancelling the call does not cancel the command. `path` leads to the command in the caller's request.
         """
-        task = asyncio.create_task(self._answer(self._execute(command, caller, path), command))
+        task = asyncio.create_task(self._traced(command, caller, path))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
@@ -82,6 +83,19 @@ class Commands:
         await asyncio.gather(*left, return_exceptions=True)
         return len(left)
 
+    async def _traced(self, command: command_pb2.Command, caller: Caller, path: str) -> command_pb2.CommandResult:
+        if not tracer.enabled:
+            return await self._answer(self._execute(command, caller, path, command.traceparent), command)
+        parent = command.traceparent if validation.is_traceparent(command.traceparent) else ""
+        with tracer.span("command", "server", parent=parent) as span:
+            span.set("legato.resource", command.resource.partition("/")[0])
+            span.set("legato.command_id", command.command_id)
+            result = await self._answer(self._execute(command, caller, path, span.traceparent), command)
+            span.set("legato.outcome", command_pb2.Outcome.Name(result.outcome).removeprefix("OUTCOME_"))
+            if result.HasField("error"):
+                span.set("legato.reason", error_pb2.ErrorReason.Name(result.error.reason).removeprefix("ERROR_REASON_"))
+            return result
+
     async def _answer(
         self, work: Coroutine[Any, Any, command_pb2.CommandResult], command: command_pb2.Command
     ) -> command_pb2.CommandResult:
@@ -98,7 +112,9 @@ class Commands:
             _log.exception("a command failed", extra={"resource": command.resource})
             return outcomes.refused(command, Problem(error_pb2.ERROR_REASON_UNSPECIFIED, "the hub has a fault"))
 
-    async def _execute(self, command: command_pb2.Command, caller: Caller, path: str) -> command_pb2.CommandResult:
+    async def _execute(
+        self, command: command_pb2.Command, caller: Caller, path: str, traceparent: str
+    ) -> command_pb2.CommandResult:
         resource = validation.check_frame(command, path)
         if caller.identity.kind is IdentityKind.CHANNEL:
             raise Problem(error_pb2.ERROR_REASON_NOT_ALLOWED, "a channel's key cannot send commands: start a session")
@@ -110,12 +126,12 @@ class Commands:
             if resource.kind is Kind.SESSION:
                 before = (await self._access.session(caller.identity, resource.id)).entries
                 result = await self._session_commands.execute(
-                    live, command, key, caller.channel, deadline, invalid=fault, traceparent=command.traceparent
+                    live, command, key, caller.channel, deadline, invalid=fault, traceparent=traceparent
                 )
                 if command.session.HasField("sign_out") and result.outcome == command_pb2.OUTCOME_APPLIED:
                     await self._sessions.signed_out(before)
                 return result
-            return await self._cart(live, resource, command, key, caller, deadline, fault, path)
+            return await self._cart(live, resource, command, key, caller, deadline, fault, path, traceparent)
         finally:
             self._resources.unpin(live)
 
@@ -139,6 +155,7 @@ class Commands:
         deadline: float,
         fault: Problem | None,
         path: str,
+        traceparent: str,
     ) -> command_pb2.CommandResult:
         call = CartCall(
             command,
@@ -148,7 +165,7 @@ class Commands:
             caller.channel,
             deadline,
             invalid=fault,
-            traceparent=command.traceparent,
+            traceparent=traceparent,
         )
         creates = command.cart.HasField("create_cart")
         if live.exists or not creates:

@@ -18,6 +18,8 @@ from legato_hub.core.problem import Problem, invalid
 from legato_hub.live import TRACES_KEPT, Live, LiveResources
 from legato_hub.pacer import Pacer
 from legato_hub.storage.base import Gone, Storage, StorageError
+from legato_hub.telemetry.interceptors import stream_opened
+from legato_hub.telemetry.tracing import tracer
 
 _log = logging.getLogger(__name__)
 
@@ -104,9 +106,12 @@ class Downstream:
         self._max_subscriptions = max_subscriptions
         self._watchers: dict[str, Watcher] = {}
         self._own_session: _SessionWatch | None = None
-        self._present = stream_pb2.PresentChannel(
-            presence_id=connection_id, channel=channel, connected_at=timestamp(now_ms())
-        )
+        self._presence_id = connection_id
+        self._present: stream_pb2.PresentChannel | None = None
+        if channel.kind:
+            self._present = stream_pb2.PresentChannel(
+                presence_id=connection_id, channel=channel, connected_at=timestamp(now_ms())
+            )
         self._tasks: set[asyncio.Task[None]] = set()
         self._expiry: asyncio.TimerHandle | None = None
         self._end: BaseException | None = None
@@ -221,7 +226,7 @@ class Downstream:
                 return
             watcher.live = live
             subscription.feed = live
-            subscription.presence_id = self._present.presence_id
+            subscription.presence_id = self._presence_id
             subscription.presence_due = True
             live.attach(watcher, self._present)
             self._refresh(live)
@@ -342,6 +347,8 @@ class Downstream:
             await self.pacer.turn()
             messages = self.outbox.take()
             if messages:
+                if tracer.enabled:
+                    _trace(messages)
                 yield messages
                 self.pacer.sent()
             elif self._ended:
@@ -372,3 +379,14 @@ class Downstream:
         if not task.cancelled() and task.exception() is not None:
             # Whoever cannot be told the truth about rights or targets must not go on being served.
             self.end(task.exception())
+
+
+def _trace(messages: list[stream_pb2.ServerMessage]) -> None:
+    """A short span for each change that goes out, in the trace of the command that caused it."""
+    for message in messages:
+        traces = message.delta.traceparents if message.HasField("delta") else ()
+        if traces:
+            links = (*traces[:-1], *filter(None, (stream_opened(),)))
+            with tracer.span("stream.push", "producer", parent=traces[-1], links=links) as span:
+                span.set("legato.subscription", message.delta.subscription_id)
+                span.set("legato.revision", message.delta.cursor.revision)

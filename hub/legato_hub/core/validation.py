@@ -95,6 +95,11 @@ def check_body(command: command_pb2.Command, path: str = "command") -> None:
     raise_for(_body(command, path))
 
 
+def is_traceparent(text: str) -> bool:
+    """Whether a text is a W3C trace context."""
+    return _TRACEPARENT.fullmatch(text) is not None
+
+
 def timeout_ms(command: command_pb2.Command) -> int:
     """How long the caller waits for the outcome."""
     return command.timeout.ToMilliseconds() if command.HasField("timeout") else DEFAULT_TIMEOUT_MS
@@ -105,7 +110,7 @@ def _body(command: command_pb2.Command, path: str) -> Violations:
         timeout = command.timeout
         if abs(timeout.seconds) > 3_600 or not 1 <= timeout.ToMilliseconds() <= MAX_TIMEOUT_MS:
             yield f"{path}.timeout", "must be 1 ms to 60 s"
-    if command.traceparent and not _TRACEPARENT.fullmatch(command.traceparent):
+    if command.traceparent and not is_traceparent(command.traceparent):
         yield f"{path}.traceparent", "must be a W3C trace context"
     if command.HasField("expected"):
         yield from check_text(f"{path}.expected.epoch", command.expected.epoch, 64, least=1)

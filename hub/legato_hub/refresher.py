@@ -1,0 +1,89 @@
+"""Reads watched carts again: a backend may be edited elsewhere, and what is in memory may be older than this process."""
+
+import asyncio
+import logging
+import time
+
+import grpc
+
+from legato.adapter.v1 import cart_service_pb2, request_context_pb2
+from legato.commerce.v1 import cart_pb2
+from legato_hub.amend import now_ms
+from legato_hub.cart_backend import CartBackend
+from legato_hub.cart_commit import CartCommitter
+from legato_hub.core.problem import Problem
+from legato_hub.lane import Lane
+from legato_hub.live import Live, LiveResources
+from legato_hub.storage.base import StorageError
+
+_log = logging.getLogger(__name__)
+
+CONCURRENT = 16
+"""Reads under way at once: refreshing must not crowd out what shoppers wait for."""
+
+
+class Refresher:
+    """Refreshes carts in the background, each once at a time."""
+
+    def __init__(
+        self,
+        resources: LiveResources,
+        backend: CartBackend,
+        committer: CartCommitter,
+        *,
+        interval_s: float,
+        call_timeout_s: float,
+    ) -> None:
+        self._resources = resources
+        self._backend = backend
+        self._committer = committer
+        self._interval_ms = int(interval_s * 1000)
+        self._call_timeout_s = call_timeout_s
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._places = asyncio.Semaphore(CONCURRENT)
+
+    def refresh(self, live: Live) -> None:
+        """Read a cart again soon, unless that was done a moment ago, is under way, or makes no sense."""
+        fresh = live.observed_at + self._interval_ms > now_ms()
+        if fresh or live.name in self._running or not live.exists or not live.name.startswith("carts/"):
+            return
+        task = self._running[live.name] = asyncio.create_task(self._refresh(live), name=f"refresh {live.name}")
+        task.add_done_callback(lambda _: self._running.pop(live.name, None))
+
+    async def run(self) -> None:
+        """Refresh every watched cart again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(self._interval_ms / 1000)
+            for live in self._resources.watched():
+                self.refresh(live)
+
+    async def close(self) -> None:
+        """Stop."""
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _refresh(self, live: Live) -> None:
+        try:
+            async with self._places, Lane(live, time.monotonic() + self._call_timeout_s):
+                head = cart_pb2.Cart.FromString(live.entries["cart"])
+                if head.state != cart_pb2.CART_STATE_ACTIVE:
+                    live.observed_at = now_ms()
+                    return
+                context = request_context_pb2.RequestContext(
+                    tenant=head.tenant,
+                    store=head.store,
+                    country=head.country,
+                    currency_code=head.currency_code,
+                    locale=head.locale,
+                )
+                request = cart_service_pb2.GetCartRequest(
+                    context=context, cart_id=head.id, adapter_state=live.adapter_state
+                )
+                answer = await self._backend.get_cart(request, self._call_timeout_s)
+                await self._committer.refresh(live, answer, now_ms())
+        except (grpc.aio.AioRpcError, StorageError, Problem) as error:
+            # The last known cart stays; the next round tries again.
+            what = error.code().name if isinstance(error, grpc.aio.AioRpcError) else type(error).__name__
+            _log.warning("cannot refresh a cart", extra={"resource": live.name, "error": what})
