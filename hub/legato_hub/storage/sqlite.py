@@ -42,32 +42,33 @@ class SQLiteStorage:
         self._writer = Writer(path)
         self._followers: dict[str, dict[int, Follower]] = {}
         self._follower_ids = count()
-        self._settings: write_path.CommitSettings
+        self._facts: write_path.Facts
 
     async def open(self) -> None:
-        epoch = await self._writer.open()
+        epoch, opened = await self._writer.open()
         durable = self._path != ":memory:"
-        self._settings = write_path.CommitSettings(epoch, durable, self._log_length)
+        fences = count(opened * write_path.FENCES_PER_OPENING)
+        self._facts = write_path.Facts(epoch, durable, self._log_length, fences)
 
     async def close(self) -> None:
         await self._writer.close()
 
     @property
     def epoch(self) -> str:
-        return self._settings.epoch
+        return self._facts.epoch
 
     @property
     def exclusive(self) -> bool:
         return True
 
     async def begin(self, claim: Claim) -> Begun:
-        epoch = self.epoch
-        return await self._writer.run(lambda connection: write_path.begin(connection, epoch, claim))
+        facts = self._facts
+        return await self._writer.run(lambda connection: write_path.begin(connection, facts, claim))
 
     async def commit(self, commit: Commit) -> Committed | Overtaken:
-        settings, log_delta = self._settings, commit.delta.to_bytes()
+        facts, log_delta = self._facts, commit.delta.to_bytes()
         answer, _ = await self._writer.run(
-            lambda connection: write_path.commit(connection, settings, commit, log_delta), self._tell
+            lambda connection: write_path.commit(connection, facts, commit, log_delta), self._tell
         )
         return answer
 

@@ -5,6 +5,7 @@ import os
 import secrets
 import sqlite3
 from pathlib import Path
+from typing import NamedTuple
 
 from legato_hub.storage.base import StorageError
 
@@ -13,11 +14,18 @@ SCHEMA_VERSION = "1"
 HOUR_MS = 3_600_000
 """`resource.hour` is `since` in hours: an index on it changes once an hour and not with every commit."""
 
-_TABLES = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+_PRAGMAS = (
+    "synchronous = FULL",
+    "secure_delete = ON",  # what is erased shall not linger in the file
+    "cache_size = -65536",  # KiB: the working set of some thousand live carts
+    "wal_autocheckpoint = 8192",  # pages: a page that is written again and again goes into the file once
+)
 
--- `since`: when it was last committed to, closed or made a tombstone; NULL while only adopt_seq knows it.
--- `recent`, `floor`: how many stateless results are kept, and the newest id time among those evicted.
+_TABLES = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+
+-- since: when it was last committed to, closed or made a tombstone; NULL while only adopt_seq knows it.
+-- recent, floor: how many stateless results are kept, and the newest id among those evicted.
 CREATE TABLE resource (
     rid INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -27,52 +35,15 @@ CREATE TABLE resource (
     since INTEGER,
     hour INTEGER,
     recent INTEGER NOT NULL DEFAULT 0,
-    floor INTEGER NOT NULL DEFAULT -1,
+    floor TEXT NOT NULL DEFAULT '',
     version TEXT NOT NULL DEFAULT '',
     adapter_state BLOB NOT NULL DEFAULT x''
 );
 CREATE INDEX resource_by_age ON resource (closed, hour);
 
-CREATE TABLE entity (
-    rid INTEGER NOT NULL,
-    key TEXT NOT NULL,
-    value BLOB NOT NULL,
-    PRIMARY KEY (rid, key)
-) WITHOUT ROWID;
-
-CREATE TABLE log (
-    rid INTEGER NOT NULL,
-    revision INTEGER NOT NULL,
-    delta BLOB NOT NULL,
-    client_id TEXT NOT NULL,
-    seq INTEGER NOT NULL,
-    traceparent TEXT NOT NULL,
-    PRIMARY KEY (rid, revision)
-) WITHOUT ROWID;
-
-CREATE TABLE client (
-    rid INTEGER NOT NULL,
-    client_id TEXT NOT NULL,
-    last_seq INTEGER NOT NULL,
-    PRIMARY KEY (rid, client_id)
-) WITHOUT ROWID;
-
--- Stateless results have client '' and seq 0, so the primary key orders them by id, which is by time.
-CREATE TABLE result (
-    rid INTEGER NOT NULL,
-    client_id TEXT NOT NULL,
-    seq INTEGER NOT NULL,
-    command_id TEXT NOT NULL,
-    body_hash BLOB NOT NULL,
-    result BLOB NOT NULL,
-    PRIMARY KEY (rid, client_id, seq, command_id)
-) WITHOUT ROWID;
-CREATE INDEX result_by_id ON result (rid, command_id);
-
--- Only the slots that are held. AUTOINCREMENT never gives a fence twice, deleted ones included.
 CREATE TABLE slot (
-    fence INTEGER PRIMARY KEY AUTOINCREMENT,
-    rid INTEGER NOT NULL UNIQUE,
+    rid INTEGER PRIMARY KEY,
+    fence INTEGER NOT NULL,
     command_id TEXT NOT NULL,
     body_hash BLOB NOT NULL,
     client_id TEXT NOT NULL,
@@ -81,6 +52,37 @@ CREATE TABLE slot (
     until INTEGER NOT NULL,
     call BLOB NOT NULL
 );
+
+CREATE TABLE entity (
+    rid INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (rid, key)
+) WITHOUT ROWID;
+
+-- The bulky rows of log and result are appended in order of time, so that the commits of a batch share their pages;
+-- only slim index entries are scattered.
+CREATE TABLE log (
+    rid INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    client_id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    traceparent TEXT NOT NULL,
+    delta BLOB NOT NULL
+);
+CREATE UNIQUE INDEX log_by_revision ON log (rid, revision);
+
+-- A client's last seq is the highest here; adopt_seq makes it with a row without a result. Stateless: '' and 0.
+CREATE TABLE result (
+    rid INTEGER NOT NULL,
+    command_id TEXT NOT NULL,
+    client_id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    body_hash BLOB,
+    result BLOB
+);
+CREATE UNIQUE INDEX result_by_seq ON result (rid, client_id, seq) WHERE seq > 0;
+CREATE INDEX result_by_id ON result (rid, command_id, seq);
 
 CREATE TABLE record (key TEXT PRIMARY KEY, value BLOB NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX record_by_end ON record (until) WHERE until > 0;
@@ -108,8 +110,16 @@ def take_possession(path: str) -> int:
     return descriptor
 
 
-def connect(path: str) -> tuple[sqlite3.Connection, str]:
-    """The connection, ready for use by the calling thread, and the epoch. Make the tables of an empty file.
+class Database(NamedTuple):
+    """An open database. `opened` counts how often it was."""
+
+    connection: sqlite3.Connection
+    epoch: str
+    opened: int
+
+
+def connect(path: str) -> Database:
+    """Open for use by the calling thread; make the tables of an empty file.
 
     Raise StorageError, naming the file, if it cannot be opened or is of another kind or schema version.
     """
@@ -121,8 +131,13 @@ def connect(path: str) -> tuple[sqlite3.Connection, str]:
         if path != ":memory:":
             _restrict(path)
             connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        return connection, _read_or_make_epoch(connection, path)
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+        epoch = _read_or_make_epoch(connection, path)
+        ((opened,),) = connection.execute(
+            "UPDATE meta SET value = value + 1 WHERE name = 'opened' RETURNING value"
+        ).fetchall()
+        return Database(connection, epoch, opened)
     except sqlite3.Error as error:
         connection.close()
         raise StorageError(f"{path}: {error}") from error
@@ -142,7 +157,7 @@ def _read_or_make_epoch(connection: sqlite3.Connection, path: str) -> str:
     if not tables:
         epoch = secrets.token_hex(8)
         # executescript commits whatever is open, so the transaction stands inside the script.
-        meta = f"INSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}'), ('epoch', '{epoch}');"
+        meta = f"INSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}'), ('epoch', '{epoch}'), ('opened', 0);"
         connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} {meta} COMMIT;")
         return epoch
     if "meta" not in tables:

@@ -25,7 +25,7 @@ def sweep_resources(connection: Connection, now: int, closed_ms: int, idle_ms: i
     due += connection.execute(_DUE, (0, now - idle_ms, HOUR_MS, limit - len(due))).fetchall()
     for rid, tombstone in due:
         if tombstone:
-            for table in ("result", "client", "resource"):
+            for table in ("result", "resource"):
                 connection.execute(f"DELETE FROM {table} WHERE rid = ?", (rid,))
         else:
             connection.execute("DELETE FROM entity WHERE rid = ?", (rid,))

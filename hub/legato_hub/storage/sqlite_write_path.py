@@ -1,5 +1,6 @@
 """`begin`, `commit` and `release` in SQL: each call runs in a savepoint of the writer's transaction."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Any
@@ -32,40 +33,38 @@ from legato_hub.storage.base import (
 )
 from legato_hub.storage.sqlite_schema import HOUR_MS
 
+FENCES_PER_OPENING = 2**40
+"""Fences are counted from `opened` times this: they rise over restarts, and cost no write."""
+
 SLOT_COLUMNS = "s.command_id, s.body_hash, s.client_id, s.seq, s.base, s.call, s.fence, s.until"
 
+_LAST_SEQ = "(SELECT max(seq) FROM result WHERE rid = r.rid AND client_id = ?2 AND seq > 0)"
+_IS_KNOWN = "EXISTS (SELECT 1 FROM result WHERE rid = r.rid AND command_id = ?3)"
+
 _HEAD_FOR_BEGIN = f"""
-SELECT r.rid, r.revision, r.floor, c.last_seq, {SLOT_COLUMNS}
-FROM resource AS r
-LEFT JOIN client AS c ON c.rid = r.rid AND c.client_id = ?2
-LEFT JOIN slot AS s ON s.rid = r.rid
-WHERE r.name = ?1
+SELECT r.rid, r.revision, r.floor, {_LAST_SEQ}, {_IS_KNOWN}, {SLOT_COLUMNS}
+FROM resource AS r LEFT JOIN slot AS s ON s.rid = r.rid WHERE r.name = ?1
 """
-
-_HEAD_FOR_COMMIT = """
-SELECT r.rid, r.revision, r.floor, r.recent, r.closed, r.tombstone, r.hour, c.last_seq, s.fence
-FROM resource AS r
-LEFT JOIN client AS c ON c.rid = r.rid AND c.client_id = ?2
-LEFT JOIN slot AS s ON s.rid = r.rid
-WHERE r.name = ?1
+_HEAD_FOR_COMMIT = f"""
+SELECT r.rid, r.revision, r.floor, r.recent, r.closed, r.tombstone, r.hour, {_LAST_SEQ}, {_IS_KNOWN}, s.fence
+FROM resource AS r LEFT JOIN slot AS s ON s.rid = r.rid WHERE r.name = ?1
 """
-
 _MAKE_RESOURCE = "INSERT INTO resource (name, since, hour) VALUES (?, ?, ?)"
-_KNOWN = "SELECT body_hash, result FROM result WHERE rid = ? AND command_id = ? LIMIT 1"
-_OF_SEQ = "SELECT command_id, body_hash, result FROM result WHERE rid = ? AND client_id = ? AND seq = ?"
-_STORE_RESULT = "INSERT INTO result VALUES (?, ?, ?, ?, ?, ?)"
-_STORE_SEQ = """
-INSERT INTO client VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET last_seq = excluded.last_seq
+_OF_ID = "SELECT body_hash, result FROM result WHERE rid = ? AND command_id = ? LIMIT 1"
+_OF_SEQ = """
+SELECT command_id, body_hash, result FROM result WHERE rid = ? AND client_id = ? AND seq = ? AND seq > 0
 """
-_EVICT_SEQS = "DELETE FROM result WHERE rid = ? AND client_id = ? AND seq <= ?"
+_STORE_RESULT = """
+INSERT INTO result (rid, command_id, client_id, seq, body_hash, result) VALUES (?, ?, ?, ?, ?, ?)
+"""
+_EVICT_SEQS = "DELETE FROM result WHERE rid = ? AND client_id = ? AND seq <= ? AND seq > 0"
 _OLDEST_ID = """
-SELECT command_id FROM result WHERE rid = ? AND client_id = '' AND seq = 0 ORDER BY command_id LIMIT 1
+SELECT rowid, command_id FROM result WHERE rid = ? AND command_id > ? AND seq = 0 ORDER BY command_id LIMIT 1
 """
-_EVICT_ID = "DELETE FROM result WHERE rid = ? AND client_id = '' AND seq = 0 AND command_id = ?"
-_CLAIM_SLOT = """
-INSERT INTO slot (rid, command_id, body_hash, client_id, seq, base, until, call) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-"""
+_CLAIM_SLOT = "INSERT INTO slot VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_FREE_SLOT = "DELETE FROM slot WHERE rid = ?"
 _UPSERT = "INSERT INTO entity VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
+_LOG = "INSERT INTO log (rid, revision, client_id, seq, traceparent, delta) VALUES (?, ?, ?, ?, ?, ?)"
 _UPDATE = """
 UPDATE resource SET revision = ?, recent = ?, floor = ?,
     version = COALESCE(?, version), adapter_state = COALESCE(?, adapter_state)
@@ -74,26 +73,35 @@ WHERE rid = ?
 _UPDATE_AND_TOUCH = _UPDATE.replace("SET", "SET since = ?,")
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the write path knows of its engine."""
+
+    epoch: str
+    durable: bool
+    log_length: int
+    fences: Iterator[int]
+
+
 def slot_from(resource: str, row: tuple[Any, ...]) -> Slot:
     """The slot in the columns `SLOT_COLUMNS`."""
     command_id, body_hash, client_id, seq, base, call, fence, until = row
     return Slot(resource, CommandKey(command_id, body_hash, client_id, seq), base, call, fence, until)
 
 
-def begin(connection: Connection, epoch: str, claim: Claim) -> Begun:
+def begin(connection: Connection, facts: Facts, claim: Claim) -> Begun:
     """The table in `base`, row by row."""
-    key = claim.key
-    rid, revision, floor, last = None, 0, -1, 0
-    row = connection.execute(_HEAD_FOR_BEGIN, (claim.resource, _counted(key))).fetchone()
+    key, epoch = claim.key, facts.epoch
+    rid, revision, floor, last = None, 0, "", 0
+    row = connection.execute(_HEAD_FOR_BEGIN, (claim.resource, _counted(key), key.command_id)).fetchone()
     if row is not None:
         rid, revision, floor, last = row[0], row[1], row[2], row[3] or 0
         if 0 < key.seq <= last:
             return _answer_past_seq(connection, rid, key)
-        known = connection.execute(_KNOWN, (rid, key.command_id)).fetchone()
-        if known is not None:
-            return _answer_known(connection, rid, key, last, *known)
-        if row[4] is not None:
-            return _answer_taken(claim, slot_from(claim.resource, row[4:]))
+        if row[4]:
+            return _answer_known(connection, rid, key, last)
+        if row[5] is not None:
+            return _answer_taken(claim, slot_from(claim.resource, row[5:]))
     if key.seq > last + 1:
         return Gap(last + 1)
     if not key.seq and _outside_window(unix_ms_of(key.command_id), claim.now, floor):
@@ -109,26 +117,26 @@ def begin(connection: Connection, epoch: str, claim: Claim) -> Begun:
         return Fresh(0)
     if rid is None:
         rid = connection.execute(_MAKE_RESOURCE, (claim.resource, claim.now, claim.now // HOUR_MS)).lastrowid
-    place = (key.client_id, key.seq, claim.base, claim.slot_until, claim.call)
-    claimed = connection.execute(_CLAIM_SLOT, (rid, key.command_id, key.body_hash, *place))
-    return Fresh(claimed.lastrowid or 0)
+    fence = next(facts.fences)
+    who = (key.command_id, key.body_hash, key.client_id, key.seq)
+    connection.execute(_CLAIM_SLOT, (rid, fence, *who, claim.base, claim.slot_until, claim.call))
+    return Fresh(fence)
 
 
-def _counted(key: CommandKey) -> str:
+def _counted(key: CommandKey | None) -> str:
     """Under which client a result is kept: stateless ones share ''."""
-    return key.client_id if key.seq else ""
+    return key.client_id if key is not None and key.seq else ""
 
 
 def _answer_past_seq(connection: Connection, rid: int, key: CommandKey) -> Repeated | Refusal:
     kept = connection.execute(_OF_SEQ, (rid, key.client_id, key.seq)).fetchone()
-    if kept is None:
+    if kept is None or kept[2] is None:
         return Refusal.ALREADY_PROCESSED
     return Repeated(kept[2]) if kept[:2] == (key.command_id, key.body_hash) else Refusal.REUSED
 
 
-def _answer_known(
-    connection: Connection, rid: int, key: CommandKey, last: int, body_hash: bytes, result: bytes
-) -> Repeated | Refusal:
+def _answer_known(connection: Connection, rid: int, key: CommandKey, last: int) -> Repeated | Refusal:
+    body_hash, result = connection.execute(_OF_ID, (rid, key.command_id)).fetchone()
     if body_hash != key.body_hash:
         return Refusal.REUSED
     if key.seq == last + 1:
@@ -144,68 +152,56 @@ def _answer_taken(claim: Claim, slot: Slot) -> Running | Busy | Abandoned | Refu
     return Running(slot) if claim.key.body_hash == slot.key.body_hash else Refusal.REUSED
 
 
-def _outside_window(minted: int, now: int, floor: int) -> bool:
-    return minted <= floor or now - minted > DEDUPE_WINDOW_MS or minted - now > DEDUPE_AHEAD_MS
+def _outside_window(minted: int, now: int, floor: str) -> bool:
+    evicted = floor != "" and minted <= unix_ms_of(floor)
+    return evicted or now - minted > DEDUPE_WINDOW_MS or minted - now > DEDUPE_AHEAD_MS
 
 
 def _consume_seq(connection: Connection, rid: int, key: CommandKey, result: bytes) -> None:
-    row = (rid, key.client_id, key.seq, key.command_id, key.body_hash, result)
-    connection.execute(_STORE_RESULT, row)
-    connection.execute(_STORE_SEQ, (rid, key.client_id, key.seq))
+    connection.execute(_STORE_RESULT, (rid, key.command_id, key.client_id, key.seq, key.body_hash, result))
     if key.seq > RESULTS_PER_CLIENT:
         connection.execute(_EVICT_SEQS, (rid, key.client_id, key.seq - RESULTS_PER_CLIENT))
 
 
 def _remember_id(
-    connection: Connection, rid: int, key: CommandKey, result: bytes, recent: int, floor: int
-) -> tuple[int, int]:
+    connection: Connection, rid: int, key: CommandKey, result: bytes, recent: int, floor: str
+) -> tuple[int, str]:
     """How many stateless results are kept now, and the floor."""
-    connection.execute(_STORE_RESULT, (rid, "", 0, key.command_id, key.body_hash, result))
+    if key.command_id < floor:
+        return recent, floor  # it would be the first to be evicted
+    connection.execute(_STORE_RESULT, (rid, key.command_id, "", 0, key.body_hash, result))
     if recent < RESULTS_PER_RESOURCE:
         return recent + 1, floor
-    (oldest,) = connection.execute(_OLDEST_ID, (rid,)).fetchone()
-    connection.execute(_EVICT_ID, (rid, oldest))
-    return recent, max(floor, unix_ms_of(oldest))
-
-
-@dataclass(frozen=True, slots=True)
-class CommitSettings:
-    """What `commit` knows of its engine."""
-
-    epoch: str
-    durable: bool
-    log_length: int
+    row_id, oldest = connection.execute(_OLDEST_ID, (rid, floor)).fetchone()
+    connection.execute("DELETE FROM result WHERE rowid = ?", (row_id,))
+    return recent, oldest
 
 
 def commit(
-    connection: Connection, settings: CommitSettings, commit: Commit, log_delta: bytes
+    connection: Connection, facts: Facts, commit: Commit, log_delta: bytes
 ) -> tuple[Committed | Overtaken, Update | None]:
     """The answer, and what followers must be told; `log_delta` is the delta as the log keeps it."""
-    key, delta = commit.key, commit.delta
-    rid: int | None
-    rid, revision, floor, recent, closed, tombstone, hour, last, fence = None, 0, -1, 0, 0, 0, None, None, None
-    row = connection.execute(_HEAD_FOR_COMMIT, (commit.resource, _counted(key) if key else "")).fetchone()
-    if row is not None:
-        rid, revision, floor, recent, closed, tombstone, hour, last, fence = row
+    key, delta, now = commit.key, commit.delta, commit.now
+    command_id = key.command_id if key is not None else ""
+    row = connection.execute(_HEAD_FOR_COMMIT, (commit.resource, _counted(key), command_id)).fetchone()
+    rid, revision, floor, recent, closed, tombstone, hour, last, known, fence = row or _NO_RESOURCE
     if (
         commit.base != revision
         or (commit.fence and commit.fence != fence)
         or (tombstone and delta)
-        or (key is not None and key.seq and key.seq != (last or 0) + 1)
-        or (key is not None and connection.execute(_KNOWN, (rid, key.command_id)).fetchone() is not None)
+        or (key is not None and (known or (key.seq and key.seq != (last or 0) + 1)))
     ):
-        return Overtaken(Cursor(settings.epoch, revision)), None
-    now = commit.now
+        return Overtaken(Cursor(facts.epoch, revision)), None
     if rid is None:
         hour = now // HOUR_MS
-        rid = connection.execute(_MAKE_RESOURCE, (commit.resource, now, hour)).lastrowid or 0
+        rid = int(connection.execute(_MAKE_RESOURCE, (commit.resource, now, hour)).lastrowid or 0)
     update = None
     if delta:
         revision += 1
-        update = _append(connection, rid, Cursor(settings.epoch, revision), commit, log_delta)
-        if revision > settings.log_length:
-            floor_revision = revision - settings.log_length
-            connection.execute("DELETE FROM log WHERE rid = ? AND revision <= ?", (rid, floor_revision))
+        update = _append(connection, rid, Cursor(facts.epoch, revision), commit, log_delta)
+        if revision > facts.log_length:
+            trimmed = (rid, revision - facts.log_length)
+            connection.execute("DELETE FROM log WHERE rid = ? AND revision <= ?", trimmed)
     if key is not None and key.seq:
         _consume_seq(connection, rid, key, commit.result)
     elif key is not None:
@@ -219,8 +215,12 @@ def commit(
             aged = (commit.closed, now // HOUR_MS, rid)
             connection.execute("UPDATE resource SET closed = ?, hour = ? WHERE rid = ?", aged)
     if commit.fence:
-        connection.execute("DELETE FROM slot WHERE fence = ?", (commit.fence,))
-    return Committed(Cursor(settings.epoch, revision), settings.durable), update
+        connection.execute(_FREE_SLOT, (rid,))
+    return Committed(Cursor(facts.epoch, revision), facts.durable), update
+
+
+_NO_RESOURCE = (None, 0, "", 0, 0, 0, None, 0, 0, None)
+"""The head of a resource that has no row."""
 
 
 def _append(connection: Connection, rid: int, cursor: Cursor, commit: Commit, log_delta: bytes) -> Update:
@@ -230,16 +230,18 @@ def _append(connection: Connection, rid: int, cursor: Cursor, commit: Commit, lo
     if delta.deletes:
         gone = [(rid, name) for name in delta.deletes]
         connection.executemany("DELETE FROM entity WHERE rid = ? AND key = ?", gone)
-    client_id, seq = (key.client_id, key.seq) if key else ("", 0)
-    log_row = (rid, cursor.revision, log_delta, client_id, seq, commit.traceparent)
-    connection.execute("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)", log_row)
+    client_id, seq = (key.client_id, key.seq) if key is not None else ("", 0)
+    connection.execute(_LOG, (rid, cursor.revision, client_id, seq, commit.traceparent, log_delta))
     return Update(commit.resource, cursor, delta, client_id, seq, commit.traceparent)
 
 
 def release(connection: Connection, slot: Slot) -> bool:
     """Whether it was still held under its fence."""
-    # Fences of all resources are drawn from one sequence, so a fence names its slot.
-    return connection.execute("DELETE FROM slot WHERE fence = ?", (slot.fence,)).rowcount == 1
+    freed = connection.execute(
+        "DELETE FROM slot WHERE rid = (SELECT rid FROM resource WHERE name = ?) AND fence = ?",
+        (slot.resource, slot.fence),
+    )
+    return freed.rowcount == 1
 
 
 def adopt_seq(connection: Connection, resource: str, client_id: str, last_seq: int) -> int:
@@ -249,14 +251,13 @@ def adopt_seq(connection: Connection, resource: str, client_id: str, last_seq: i
         return known
     row = connection.execute("SELECT rid FROM resource WHERE name = ?", (resource,)).fetchone()
     rid = row[0] if row else connection.execute("INSERT INTO resource (name) VALUES (?)", (resource,)).lastrowid
-    connection.execute(_STORE_SEQ, (rid, client_id, last_seq))
+    connection.execute(_STORE_RESULT, (rid, "", client_id, last_seq, None, None))
     return last_seq
 
 
 def read_last_seq(connection: Connection, resource: str, client_id: str) -> int:
     """0 before the first."""
     row = connection.execute(
-        "SELECT c.last_seq FROM resource AS r JOIN client AS c ON c.rid = r.rid AND c.client_id = ? WHERE r.name = ?",
-        (client_id, resource),
+        f"SELECT {_LAST_SEQ} FROM resource AS r WHERE r.name = ?1", (resource, client_id)
     ).fetchone()
-    return row[0] if row else 0
+    return row[0] or 0 if row else 0

@@ -43,23 +43,23 @@ class Writer:
         self._loop: asyncio.AbstractEventLoop
         self._closed: asyncio.Future[None]
 
-    async def open(self) -> str:
-        """Start; the epoch. Raise StorageError if the file cannot be had."""
+    async def open(self) -> tuple[str, int]:
+        """Start; the epoch, and how often the database was opened. Raise StorageError if the file cannot be had."""
         if self._thread is not None:
             raise StorageError(f"{self._path}: opened twice")
         self._loop = asyncio.get_running_loop()
         self._closed = self._loop.create_future()
-        opened: asyncio.Future[str] = self._loop.create_future()
+        opened: asyncio.Future[tuple[str, int]] = self._loop.create_future()
         # A daemon: a process that ends without close() must not hang; what it acknowledged is on disk.
         self._thread = threading.Thread(target=self._run, args=(opened,), name="legato-sqlite", daemon=True)
         self._thread.start()
         try:
-            epoch = await opened
+            facts = await opened
         except asyncio.CancelledError:
             self._queue.put(None)
             raise
         self._accepting = True
-        return epoch
+        return facts
 
     async def close(self) -> None:
         """Finish the accepted units, then let the file go. A second call waits for the first."""
@@ -74,7 +74,7 @@ class Writer:
     def run(
         self, work: Callable[[sqlite3.Connection], T], tell: Callable[[T], None] | None = None
     ) -> asyncio.Future[T]:
-        """Run `work` on the thread, in a savepoint of its own.
+        """Run `work` on the thread, atomically; it may run twice, and only the last run counts.
 
         Once the transaction is on disk, `tell` is called on the event loop with each result, in the order of running,
         and only then do the futures of the batch resolve. Cancelling the future does not cancel the work.
@@ -85,18 +85,18 @@ class Writer:
         self._queue.put(_Unit(work, tell, future))
         return future
 
-    def _run(self, opened: asyncio.Future[str]) -> None:
+    def _run(self, opened: asyncio.Future[tuple[str, int]]) -> None:
         lock: int | None = None
         try:
             if self._path != ":memory:":
                 lock = take_possession(self._path)
-            connection, epoch = connect(self._path)
+            connection, *facts = connect(self._path)
         except StorageError as error:
             _let_go(lock)
             self._post(_settle, opened, None, error)
             self._post(_settle, self._closed, None, None)
             return
-        self._post(_settle, opened, epoch, None)
+        self._post(_settle, opened, tuple(facts), None)
         try:
             last = False
             while not last:
@@ -122,9 +122,20 @@ class Writer:
         return batch, True
 
     def _execute(self, connection: sqlite3.Connection, batch: list[_Unit]) -> list[_Outcome]:
+        """Run the batch in one transaction.
+
+        Savepoints cost a copy of each page touched, and failures are rare: so first without, and if a unit fails
+        all over again with a savepoint around each.
+        """
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            outcomes = [self._attempt(connection, unit) for unit in batch]
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                outcomes = [_Outcome(unit, unit.work(connection), None) for unit in batch]
+            except Exception:  # noqa: BLE001 - the second run tells whose it is
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                connection.execute("BEGIN IMMEDIATE")
+                outcomes = [self._attempt(connection, unit) for unit in batch]
             connection.execute("COMMIT")
             return outcomes
         except sqlite3.Error as error:
@@ -137,7 +148,7 @@ class Writer:
             return [_Outcome(unit, None, self._failure(error, reason)) for unit in batch]
 
     def _attempt(self, connection: sqlite3.Connection, unit: _Unit) -> _Outcome:
-        """Raise sqlite3.Error if not this unit alone but the whole transaction is lost."""
+        """Run one unit in a savepoint. Raise sqlite3.Error if the whole transaction is lost with it."""
         connection.execute("SAVEPOINT unit")
         try:
             result = unit.work(connection)
