@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
 
 from legato.commerce.v1 import cart_pb2, session_pb2
 from legato.orchestrator.v1 import error_pb2, reads_pb2, session_intent_pb2
@@ -21,6 +22,10 @@ from legato_hub.storage.base import Storage
 from legato_hub.storage.sqlite import SQLiteStorage
 
 TENANT = "demo"
+
+# Ids of one millisecond are in no order, and these tests ask for the newest.
+_minted = count(now_ms())
+
 STORES = {
     TENANT: {
         "main": Store("main", "DE", ("EUR", "CHF"), "de-DE"),
@@ -111,7 +116,9 @@ class World:
         state: cart_pb2.CartState.ValueType = cart_pb2.CART_STATE_ACTIVE,
     ) -> str:
         """Make a cart as the pipeline does: index, commit, attach. Of `customer`, the shopper, or a till."""
-        cart = cart_pb2.Cart(id=new_id(), tenant=tenant, store=store, country="DE", currency_code="EUR", state=state)
+        cart = cart_pb2.Cart(
+            id=new_id(next(_minted)), tenant=tenant, store=store, country="DE", currency_code="EUR", state=state
+        )
         if customer:
             cart.customer_id = f"customer-{customer}"
         elif who is not None:
