@@ -8,26 +8,20 @@ from typing import Any
 from legato.commerce.v1 import session_pb2
 from legato.orchestrator.v1 import command_pb2, error_pb2, stream_pb2
 from legato.protocol import resources
-from legato.protocol.state import Delta
 from legato_hub.access import Access
 from legato_hub.amend import now_ms
 from legato_hub.core.cursor import Cursor
 from legato_hub.core.identity import Identity, IdentityKind
-from legato_hub.core.outbox import Outbox, Subscription, timestamp, to_cursor
+from legato_hub.core.outbox import Outbox, Subscription, timestamp
 from legato_hub.core.problem import Problem, invalid
-from legato_hub.live import TRACES_KEPT, Live, LiveResources
+from legato_hub.core.resume import resume
+from legato_hub.live import Live, LiveResources
 from legato_hub.pacer import Pacer
-from legato_hub.storage.base import Gone, Storage, StorageError
+from legato_hub.storage.base import Storage, StorageError
 from legato_hub.telemetry.interceptors import stream_opened
 from legato_hub.telemetry.tracing import tracer
 
 _log = logging.getLogger(__name__)
-
-_SNAPSHOT_REASONS = {
-    Gone.TRIMMED: stream_pb2.SNAPSHOT_REASON_TRIMMED,
-    Gone.AHEAD: stream_pb2.SNAPSHOT_REASON_CURSOR_AHEAD,
-    Gone.OTHER_EPOCH: stream_pb2.SNAPSHOT_REASON_EPOCH_CHANGED,
-}
 
 
 class Watcher:
@@ -220,7 +214,9 @@ class Downstream:
                     await self._storage.adopt_seq(name, self._client_id, first_unacknowledged - 1)
                 subscription.base_seq = await self._storage.last_seq(name, self._client_id)
             if since is not None:
-                missed = await self._missed(subscription, live, since)
+                remembered = since.epoch == live.cursor.epoch and live.reaches(since.revision)
+                log = None if remembered else await self._storage.since(name, since)
+                missed = resume(subscription, since, log)
             if self._watchers.get(subscription.id) is not watcher:
                 self._resources.unpin(live)  # Unsubscribed meanwhile.
                 return
@@ -237,34 +233,6 @@ class Downstream:
             self.outbox.add(subscription)
         self.outbox.due(subscription)
         self.pacer.wake(urgent=True)
-
-    async def _missed(self, subscription: Subscription, live: Live, since: Cursor) -> list[stream_pb2.ServerMessage]:
-        """Resume from a cursor: what only the log holds as one delta, or the reason for a snapshot."""
-        if since.epoch == live.cursor.epoch and live.reaches(since.revision):
-            subscription.snapshot, subscription.sent, subscription.progress_due = None, since.revision, True
-            return []
-        updates = await self._storage.since(live.name, since)
-        if isinstance(updates, Gone):
-            subscription.snapshot = _SNAPSHOT_REASONS[updates]
-            return []
-        subscription.snapshot, subscription.sent, subscription.progress_due = None, since.revision, True
-        if not updates:
-            return []
-        delta = Delta()
-        for update in updates:
-            delta = delta.then(update.delta)
-        subscription.sent = updates[-1].cursor.revision
-        traces = [update.traceparent for update in updates if update.traceparent]
-        message = stream_pb2.Delta(
-            subscription_id=subscription.id,
-            prev_revision=since.revision,
-            cursor=to_cursor(updates[-1].cursor),
-            payload=delta.to_bytes(),
-            last_seq=subscription.base_seq,
-            durable_seq=subscription.base_seq,
-            traceparents=traces[-TRACES_KEPT:],
-        )
-        return [stream_pb2.ServerMessage(delta=message)]
 
     def _retarget(self, watcher: Watcher) -> None:
         self._spawn(self._follow_active_cart(watcher))

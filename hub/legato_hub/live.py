@@ -14,6 +14,7 @@ from typing import Protocol
 from legato.orchestrator.v1 import stream_pb2
 from legato.protocol import state
 from legato.protocol.state import Delta
+from legato_hub.core.resume import TRACES_KEPT
 from legato_hub.storage.base import Cursor, Gone, Storage, Update
 
 TAIL_REVISIONS = 256
@@ -27,9 +28,6 @@ PRESENCE_SHOWN = 32
 
 IDLE_KEPT = 4_096
 """Unwatched resources kept in memory."""
-
-TRACES_KEPT = 8
-"""Trace contexts named in one delta."""
 
 
 class Subscriber(Protocol):

@@ -55,8 +55,8 @@ class OrchestratorService(orchestrator_service_pb2_grpc.OrchestratorServiceServi
         self._catalog = catalog
         self._limits = limits
 
-    # Streams write to the context instead of yielding: when a client vanishes, grpc.aio cancels this coroutine and so runs
-    # its clean-up at once, while an abandoned generator would wait for the collector.
+    # Streams write to the context instead of yielding: when a client vanishes, grpc.aio cancels this coroutine and so
+    # runs its clean-up at once, while an abandoned generator would wait for the collector.
 
     async def Connect(  # type: ignore[override]  # as said above
         self, request_iterator: AsyncIterator[stream_pb2.ConnectRequest], context: _Context

@@ -1,5 +1,6 @@
 """A point in the history of one resource."""
 
+import enum
 from dataclasses import dataclass
 
 
@@ -9,3 +10,11 @@ class Cursor:
 
     epoch: str
     revision: int
+
+
+class Gone(enum.Enum):
+    """Why the log cannot continue from a cursor. OTHER_EPOCH is looked at first."""
+
+    TRIMMED = enum.auto()
+    AHEAD = enum.auto()
+    OTHER_EPOCH = enum.auto()

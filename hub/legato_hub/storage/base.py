@@ -47,6 +47,7 @@ from typing import Protocol
 
 from legato.protocol.state import Delta, Entries
 from legato_hub.core.cursor import Cursor as Cursor
+from legato_hub.core.cursor import Gone as Gone
 
 RESULTS_PER_CLIENT = 64
 """Results kept for each (client, resource): the limit of commands in flight."""
@@ -248,14 +249,6 @@ class Loaded:
     adapter_state: bytes = b""
     version: str = ""
     tombstone: bool = False
-
-
-class Gone(enum.Enum):
-    """Why the log cannot continue from a cursor. OTHER_EPOCH is looked at first."""
-
-    TRIMMED = enum.auto()
-    AHEAD = enum.auto()
-    OTHER_EPOCH = enum.auto()
 
 
 Follower = Callable[[Update], None]

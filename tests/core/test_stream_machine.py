@@ -1,0 +1,202 @@
+"""The promises of a stream, over random histories: ordered, gap-free, resumable, bounded, no torn state.
+
+A hub is reduced to what decides: a `Live` resource, a log that is trimmed, an epoch that changes. Clients are real
+replicas on real outboxes; messages on their way are lost when a connection breaks. The model is a plain list of states.
+"""
+
+from dataclasses import dataclass, field
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from legato.orchestrator.v1 import command_pb2, cursor_pb2, stream_pb2
+from legato.protocol import state
+from legato.protocol.state import Delta
+from legato_hub.core.cursor import Cursor
+from legato_hub.core.outbox import Outbox, Subscription, to_cursor
+from legato_hub.core.resume import resume
+from legato_hub.live import Live
+from legato_hub.storage.base import Gone, Update
+
+RESOURCE = "carts/x"
+KEYS = st.sampled_from(["cart", "totals", "line/1", "line/2", "line/3"])
+WINDOW = 3
+
+
+@dataclass
+class Client:
+    """What a client keeps over its connections, and the connection it has."""
+
+    name: str
+    entries: dict[str, bytes] = field(default_factory=dict)
+    cursor: Cursor | None = None
+    outbox: Outbox | None = None
+    subscription: Subscription | None = None
+    in_flight: list[stream_pb2.ServerMessage] = field(default_factory=list)
+    results: list[int] = field(default_factory=list)
+    attempts: int = 0
+
+
+class StreamMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.epochs = 0
+        self.live = Live(RESOURCE, "epoch-0")
+        self.log: list[Update] = []
+        self.states: dict[Cursor, dict[str, bytes]] = {self.live.cursor: {}}
+        self.clients = [Client("a"), Client("b")]
+
+    # What the hub's storage does
+
+    def since(self, cursor: Cursor) -> list[Update] | Gone:
+        if cursor.epoch != self.live.cursor.epoch:
+            return Gone.OTHER_EPOCH
+        if cursor.revision > self.live.revision:
+            return Gone.AHEAD
+        floor = self.log[0].cursor.revision - 1 if self.log else self.live.revision
+        if cursor.revision < floor:
+            return Gone.TRIMMED
+        return [update for update in self.log if update.cursor.revision > cursor.revision]
+
+    @rule(upserts=st.dictionaries(KEYS, st.binary(max_size=40), max_size=3), deletes=st.sets(KEYS, max_size=2))
+    def commit(self, upserts: dict[str, bytes], deletes: set[str]) -> None:
+        delta = Delta(upserts, frozenset(deletes - upserts.keys()))
+        if not delta:
+            return
+        cursor = Cursor(self.live.cursor.epoch, self.live.revision + 1)
+        before = self.states[self.live.cursor]
+        after = {k: v for k, v in before.items() if k not in delta.deletes} | dict(delta.upserts)
+        self.states[cursor] = after
+        update = Update(RESOURCE, cursor, delta)
+        self.log.append(update)
+        self.live.update(update)
+        for client in self.clients:
+            if client.outbox is not None and client.subscription is not None:
+                client.outbox.due(client.subscription)
+
+    @rule(client=st.sampled_from([0, 1]))
+    def command(self, client: int) -> None:
+        """A command of this client was applied in the present revision; its result goes through the same outbox."""
+        outbox = self.clients[client].outbox
+        if outbox is not None and self.live.revision:
+            result = command_pb2.CommandResult(resource=RESOURCE, outcome=command_pb2.OUTCOME_APPLIED)
+            result.cursor.CopyFrom(to_cursor(self.live.cursor))
+            outbox.answer(result)
+
+    @rule(keep=st.integers(0, 4))
+    def trim(self, keep: int) -> None:
+        self.log = self.log[len(self.log) - keep :] if keep else []
+
+    @rule()
+    def change_epoch(self) -> None:
+        """A restore: another history begins with what there is. Every connection of the old process is gone."""
+        self.epochs += 1
+        entries = dict(self.live.entries)
+        for client in self.clients:
+            client.outbox = client.subscription = None
+            client.in_flight.clear()
+        self.live = Live(RESOURCE, f"epoch-{self.epochs}")
+        self.live.cursor, self.live.entries = Cursor(f"epoch-{self.epochs}", 1), entries
+        self.log = []
+        self.states[self.live.cursor] = entries
+
+    # What clients and the network do
+
+    @rule(client=st.sampled_from([0, 1]), ahead=st.integers(0, 30))
+    def connect(self, client: int, ahead: int) -> None:
+        """Connect, now and then with a cursor that this hub never gave."""
+        c = self.clients[client]
+        c.attempts += 1
+        c.in_flight.clear()
+        c.outbox = Outbox(c.name, WINDOW)
+        c.subscription = Subscription(f"{c.name}{c.attempts}", RESOURCE, self.live)
+        cursor = c.cursor
+        if cursor is not None and ahead == 30:
+            cursor = c.cursor = Cursor(cursor.epoch, cursor.revision + 1_000)
+        if cursor is None:
+            c.subscription.snapshot = stream_pb2.SNAPSHOT_REASON_INITIAL
+        else:
+            remembered = cursor.epoch == self.live.cursor.epoch and self.live.reaches(cursor.revision)
+            for message in resume(c.subscription, cursor, None if remembered else self.since(cursor)):
+                c.outbox.say(message)
+        c.outbox.add(c.subscription)
+
+    @rule(client=st.sampled_from([0, 1]))
+    def disconnect(self, client: int) -> None:
+        c = self.clients[client]
+        c.outbox = c.subscription = None
+        c.in_flight.clear()
+
+    @rule(client=st.sampled_from([0, 1]))
+    def flush(self, client: int) -> None:
+        c = self.clients[client]
+        if c.outbox is not None:
+            c.in_flight.extend(c.outbox.take())
+
+    @precondition(lambda self: any(c.in_flight for c in self.clients))
+    @rule(client=st.sampled_from([0, 1]), acknowledge=st.booleans())
+    def receive(self, client: int, acknowledge: bool) -> None:
+        c = self.clients[client]
+        for message in c.in_flight:
+            self.apply(c, message)
+        c.in_flight.clear()
+        if acknowledge and c.outbox is not None and c.subscription is not None and c.cursor is not None:
+            c.outbox.acknowledge(c.subscription.id, to_cursor(c.cursor))
+            c.outbox.due(c.subscription)
+
+    def apply(self, c: Client, message: stream_pb2.ServerMessage) -> None:
+        kind = message.WhichOneof("message")
+        if kind == "snapshot":
+            snapshot = message.snapshot
+            entries = state.entries_from_bytes(snapshot.payload)
+            assert state.digest(entries) == snapshot.digest
+            c.entries, c.cursor = entries, _cursor(snapshot.cursor)
+        elif kind == "delta":
+            delta = message.delta
+            assert c.cursor is not None, "a delta without a base"
+            assert delta.cursor.epoch == c.cursor.epoch
+            assert delta.prev_revision == c.cursor.revision, "a gap or a repetition"
+            assert delta.cursor.revision > delta.prev_revision
+            c.entries = state.apply(c.entries, Delta.from_bytes(delta.payload))
+            c.cursor = _cursor(delta.cursor)
+        elif kind == "progress":
+            assert c.cursor == _cursor(message.progress.cursor), "progress overtook a change"
+            assert state.digest(c.entries) == message.progress.digest
+        elif kind == "command_result":
+            result = message.command_result
+            assert c.cursor is not None, "a result before the state that contains it"
+            assert c.cursor.revision >= result.cursor.revision, "a result before the state that contains it"
+
+    # What must hold
+
+    @invariant()
+    def replicas_are_states_of_the_history(self) -> None:
+        for c in self.clients:
+            if c.cursor is not None and c.cursor in self.states:
+                assert c.entries == self.states[c.cursor]
+
+    @invariant()
+    def pending_is_bounded(self) -> None:
+        for c in self.clients:
+            if c.outbox is not None:
+                assert c.outbox.lag <= WINDOW
+
+    def teardown(self) -> None:
+        """Whatever happened: a client that connects once more, and reads, has what there is."""
+        for number, c in enumerate(self.clients):
+            self.connect(number, 0)
+            assert c.outbox is not None
+            c.in_flight.extend(c.outbox.take())
+            self.receive(number, True)
+            if self.live.revision:
+                assert c.cursor == self.live.cursor
+                assert c.entries == self.states[self.live.cursor]
+
+
+def _cursor(message: cursor_pb2.Cursor) -> Cursor:
+    return Cursor(message.epoch, message.revision)
+
+
+TestStreamMachine = StreamMachine.TestCase
+TestStreamMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
