@@ -1,0 +1,173 @@
+"""The command line: `legato serve | check | token | watch | demo`.
+
+Everything but the arguments' shape is imported by the command that needs it, so that `legato --help` answers at once.
+"""
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from legato_hub.config import Config
+
+USAGE = 2
+"""Exit status for what the caller has to correct: arguments, configuration, environment."""
+
+app = typer.Typer(
+    help="Legato: one cart and one session on every sales channel.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", envvar="LEGATO_CONFIG", help="TOML file; without one a development hub's defaults."),
+]
+
+
+class TokenKind(StrEnum):
+    """What a token is for."""
+
+    SHOPPER = "shopper"
+    TERMINAL = "terminal"
+    SERVICE = "service"
+    OPERATOR = "operator"
+    CUSTOMER = "customer"
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+def refuse(message: str, status: int = USAGE) -> NoReturn:
+    """Say what is wrong on standard error and leave."""
+    typer.echo(f"legato: {message}", err=True)
+    raise typer.Exit(status)
+
+
+def read_config(path: Path | None, listen: str | None = None) -> "Config":
+    """The configuration of file, environment and `--listen`, or leave with what is wrong."""
+    from legato_hub.config import ConfigError, load_config
+
+    override = {} if listen is None else {"LEGATO_SERVER__LISTEN": listen}
+    try:
+        return load_config(path, {**os.environ, **override})
+    except ConfigError as error:
+        if listen is not None and error.path == "server.listen":
+            refuse(f"--listen {error.problem}")
+        refuse(str(error))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"legato {version('legato')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _legato(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    listen: Annotated[str | None, typer.Option(help="host:port, instead of the configured one.")] = None,
+) -> None:
+    """Run a hub until SIGTERM or Ctrl-C.
+
+    LEGATO_SECTION__KEY=value in the environment overrides the file; the standard OTEL_ variables turn tracing on.
+    """
+    settings = read_config(config, listen)
+    from legato_hub.cli_serve import serve
+
+    serve(settings)
+
+
+@app.command()
+def check(
+    config: Annotated[Path | None, typer.Argument(help="TOML file; without one the defaults.")] = None,
+) -> None:
+    """Show the configuration that `serve` would use, secrets masked; status 2 if it cannot be used."""
+    from legato_hub.config import show
+
+    typer.echo(show(read_config(config)), nl=False)
+
+
+@app.command()
+def token(
+    kind: Annotated[TokenKind, typer.Argument(help="What it is for; `customer` gives a credential for SignIn.")],
+    subject: Annotated[
+        str | None,
+        typer.Option(
+            help="Session id of a shopper, id of a terminal or customer, name of a service or operator; "
+            "only a shopper's and a customer's must be given."
+        ),
+    ] = None,
+    tenant: Annotated[str | None, typer.Option(help="Without it the first of the configuration.")] = None,
+    store: Annotated[str | None, typer.Option(help="Without it a shopper's and a terminal's is the first.")] = None,
+    name: Annotated[str, typer.Option(help="Display name of a customer.")] = "",
+    generation: Annotated[int, typer.Option(min=0, help="Generation of a shopper's session.")] = 0,
+    hours: Annotated[int, typer.Option(min=1, max=24 * 365, help="How long it lasts.")] = 24,
+    config: ConfigOption = None,
+) -> None:
+    """Print a development token, signed with the configured secret. Refused unless auth.development is true."""
+    from legato_hub.cli_token import TokenRequest, mint
+
+    request = TokenRequest(kind.value, subject, tenant, store, name, generation, hours)
+    typer.echo(mint(read_config(config), request))
+
+
+@app.command()
+def watch(
+    resource: Annotated[str, typer.Argument(help="carts/ID, sessions/ID or sessions/ID/active_cart.")],
+    target: Annotated[
+        str | None, typer.Option(help="host:port of the hub; without it the configured listener.")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option("--token", "--channel-key", envvar="LEGATO_TOKEN", help="Bearer token or channel key.")
+    ] = None,
+    tenant: Annotated[str | None, typer.Option(help="Whose operator to be when no token is given.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Show a cart or session live: one block a change, until Ctrl-C or the end of the hub.
+
+    Without a token, and with a hub on this machine (loopback) in development, it makes itself an operator's token with
+    the configured secret, which is the well-known development secret unless a configuration says otherwise.
+    """
+    from legato_hub.cli_token import operator_token
+    from legato_hub.cli_watch import watch
+
+    settings = read_config(config)
+    where = target or settings.server.listen
+    raise typer.Exit(watch(where, resource, token or operator_token(settings, where, tenant)))
+
+
+@app.command()
+def demo(
+    once: Annotated[
+        bool, typer.Option("--once", help="Play the script and leave; status 0 only if all agree.")
+    ] = False,
+    backend: Annotated[str, typer.Option(help="reference, or vendure for a real shop.")] = "reference",
+) -> None:
+    """Run a hub and three live channels side by side."""
+    from legato_hub.demo import main
+
+    raise typer.Exit(main(once, backend))
+
+
+if __name__ == "__main__":
+    sys.exit(app())

@@ -1,0 +1,35 @@
+"""`legato serve`."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from legato.hosting import AdapterLoadError
+from legato_hub.cli import refuse
+from legato_hub.config import Config
+from legato_hub.server import run
+from legato_hub.storage.base import StorageError
+from legato_hub.telemetry import logs, tracing
+
+
+def serve(config: Config) -> None:
+    """Serve until told to stop; logs and traces go where configuration and environment say."""
+    logs.configure(config.logging)
+    try:
+        tracing.configure()
+    except tracing.TracingError as error:
+        refuse(str(error))
+    try:
+        _runner()(run(config))
+    except (AdapterLoadError, StorageError, OSError) as error:
+        refuse(str(error), 1)
+    finally:
+        tracing.shutdown()
+
+
+def _runner() -> Callable[[Coroutine[Any, Any, None]], None]:
+    try:
+        import uvloop
+    except ImportError:  # not made for Windows
+        return asyncio.run
+    return uvloop.run
