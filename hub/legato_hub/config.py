@@ -169,6 +169,7 @@ def _development() -> dict[str, Any]:
             "demo": {
                 "stores": {
                     "main": {"country": "DE", "currencies": ["EUR"], "locale": "de-DE"},
+                    "berlin": {"country": "DE", "currencies": ["EUR"], "locale": "de-DE"},
                     "us": {"country": "US", "currencies": ["USD"], "locale": "en-US"},
                 }
             }
@@ -177,12 +178,17 @@ def _development() -> dict[str, Any]:
             {"key": "dev-web", "kind": "web", "tenant": "demo", "store": "main"},
             {"key": "dev-app", "kind": "app", "tenant": "demo", "store": "main"},
         ],
-        "backends": {"reference": {"adapter": "legato_adapters.reference:create"}},
+        "backends": {
+            "reference": {
+                "adapter": "legato_adapters.reference:create",
+                "options": {"path": "legato-data/reference.sqlite3"},
+            }
+        },
     }
 
 
 def default_config() -> Config:
-    """The development hub: loopback, embedded storage and backend, tenant "demo" with stores "main" and "us"."""
+    """The development hub: loopback, embedded storage and backend, tenant "demo" with three stores."""
     return load_config(None, {})
 
 

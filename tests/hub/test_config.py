@@ -30,7 +30,7 @@ def test_no_file_gives_a_development_hub_on_loopback() -> None:
     config = default_config()
     assert config.server.listen == "127.0.0.1:50051"
     assert config.auth.development
-    assert set(config.tenants["demo"].stores) == {"main", "us"}
+    assert set(config.tenants["demo"].stores) == {"main", "berlin", "us"}
     assert config.tenants["demo"].stores["us"].currencies == ("USD",)
     assert [channel.key for channel in config.channels] == ["dev-web", "dev-app"]
     assert config.routing.backend("cart") == "reference"
@@ -119,7 +119,7 @@ def test_an_unknown_key_names_the_nearest_known_one(tmp_path: Path, text: str, p
         (
             "[[channels]]\nkey='k'\nkind='web'\ntenant='demo'\nstore='moon'",
             "channels[0].store",
-            "names no store of the tenant; there is main, us",
+            "names no store of the tenant; there is berlin, main, us",
         ),
         (
             "[[channels]]\nkey='k'\nkind='web'\ntenant='moon'\nstore='main'",
@@ -173,7 +173,8 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     assert config.auth.secret == Secret("1" * 32)
     assert config.tenants["demo"].stores["main"].currencies == ("EUR", "CHF")
     assert config.tenants["demo"].stores["main"].country == "DE"
-    assert config.backends["reference"].options == {"url": "http://127.0.0.1:3000/x", "retries": 3}
+    added = {"url": "http://127.0.0.1:3000/x", "retries": 3}
+    assert config.backends["reference"].options == default_config().backends["reference"].options | added
     assert config.logging.level == "debug"
 
 
