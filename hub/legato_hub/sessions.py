@@ -112,12 +112,13 @@ class Sessions:
         await asyncio.gather(*(self._storage.add(key, cart.id) for key in directory.sets_of(cart)))
 
     async def attach_cart(self, session_id: str, cart_id: str) -> None:
-        """List a cart that a session's shopper has created. Repeating it is harmless.
+        """List a cart that a session's shopper has created. Repeating it is harmless, as is naming somebody else's.
 
         Raise Problem (NOT_FOUND) if the session is gone.
         """
-        cart = await self._resources.get(names.cart(cart_id))
-        customer_id = cart_pb2.Cart.FromString(cart.entries["cart"]).customer_id
+        cart = cart_pb2.Cart.FromString((await self._resources.get(names.cart(cart_id))).entries["cart"])
+        if not cart.customer_id and cart.anonymous_id != session_id:
+            return  # What a session lists its shopper sees for good: not what was merely shared.
         name, now = names.session(session_id), now_ms()
         while True:
             session = await self._resources.get(name)
@@ -125,7 +126,7 @@ class Sessions:
             change = partial(
                 core.attach_cart,
                 cart_id=cart_id,
-                customer_id=customer_id,
+                customer_id=cart.customer_id,
                 closed=active if await self._is_closed(active) else "",
                 now=now,
             )

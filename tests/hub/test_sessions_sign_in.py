@@ -274,6 +274,13 @@ async def test_a_cart_that_was_made_during_the_sign_in_goes_along(hub: World) ->
     assert listed(await hub.session(web)) == {}
 
 
+async def test_a_cart_of_somebody_else_is_not_listed(hub: World) -> None:
+    anna, berta = await hub.visit(), await hub.visit()
+    for cart_id in (await hub.new_cart(anna), await hub.new_cart(), await hub.new_cart(customer="anna")):
+        await hub.sessions.attach_cart(berta.subject, cart_id)
+    assert listed(await hub.session(berta)) == {}
+
+
 async def test_a_cancelled_active_cart_gives_way_to_a_new_one(hub: World) -> None:
     anna = await hub.visit()
     first = await hub.new_cart(anna)
