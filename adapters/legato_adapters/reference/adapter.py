@@ -2,7 +2,6 @@
 
 import functools
 import importlib.metadata
-import re
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ from legato.adapter.v1 import (
     request_context_pb2,
 )
 from legato.commerce.v1 import cart_intent_pb2
+from legato.protocol.ids import is_uuid7
 from legato_adapters.reference import carts
 from legato_adapters.reference.catalog import (
     SYSTEM,
@@ -41,7 +41,6 @@ from legato_adapters.reference.seed import seed
 
 _Result = TypeVar("_Result")
 
-_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _MAX_SKUS = 100
 _MAX_PAGE = 100
 
@@ -226,7 +225,7 @@ async def _refuse(context: Any, code: grpc.StatusCode, details: str) -> Never:
 
 
 async def _check_id(context: Any, name: str, value: str) -> None:
-    if not _UUID7.fullmatch(value):
+    if not is_uuid7(value):
         await _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, f"{name} must be a UUIDv7 in lower case")
 
 

@@ -1,0 +1,101 @@
+"""Every adapter in both placements: in the test's process through a LocalChannel, and as a server process of its own.
+
+A test that takes `shop` runs on each shop that its marks `needs` (claimed intents) and `effect` (effect class) let in.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import pytest
+from tests.adapters.shops import SHOPS, Shop
+from tests.support.adapter_process import AdapterProcess, running_adapter
+from tests.support.adapter_user import CartUser, Stubs
+
+from legato.hosting import load_adapter
+from legato.local_channel import LocalChannel
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*intents): run on shops whose adapter claims these cart intents")
+    config.addinivalue_line("markers", "effect(*classes): run on shops whose adapter is of one of these effect classes")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "shop" in metafunc.fixturenames:
+        needed = {intent for mark in metafunc.definition.iter_markers("needs") for intent in mark.args}
+        effect = metafunc.definition.get_closest_marker("effect")
+        shops = [
+            shop for shop in SHOPS if needed <= shop.intents and (effect is None or shop.effect_class in effect.args)
+        ]
+        metafunc.parametrize("shop", shops, ids=str, scope="session")
+    if "placement" in metafunc.fixturenames:
+        metafunc.parametrize("placement", ["in_process", "own_process"], scope="session")
+
+
+@pytest.fixture(scope="session")
+def reference_options(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+    return {"path": str(tmp_path_factory.mktemp("reference") / "shop.db")}
+
+
+@pytest.fixture(scope="session")
+def processes() -> Iterator[Callable[[Shop, Mapping[str, Any]], AdapterProcess]]:
+    """Starts the process of a shop when it is first wanted; ends all in the end."""
+    with contextlib.ExitStack() as stack:
+        started: dict[str, AdapterProcess] = {}
+
+        def of(shop: Shop, options: Mapping[str, Any]) -> AdapterProcess:
+            if shop.name not in started:
+                started[shop.name] = stack.enter_context(running_adapter(shop.factory, options))
+            return started[shop.name]
+
+        yield of
+
+
+@contextlib.asynccontextmanager
+async def in_process(shop: Shop, options: Mapping[str, Any]) -> AsyncIterator[grpc.aio.Channel]:
+    adapter = load_adapter(shop.factory, options)
+    try:
+        async with LocalChannel() as channel:
+            adapter.add_to(channel)
+            await adapter.start()
+            yield channel
+    finally:
+        await adapter.close()
+
+
+@pytest.fixture
+async def channel(
+    shop: Shop,
+    placement: str,
+    request: pytest.FixtureRequest,
+    processes: Callable[[Shop, Mapping[str, Any]], AdapterProcess],
+) -> AsyncIterator[grpc.aio.Channel]:
+    options = request.getfixturevalue(f"{shop.name}_options")
+    if placement == "in_process":
+        async with in_process(shop, options) as channel:
+            yield channel
+    else:
+        async with grpc.aio.insecure_channel(processes(shop, options).address) as channel:
+            yield channel
+
+
+@pytest.fixture
+def stubs(channel: grpc.aio.Channel) -> Stubs:
+    return Stubs(channel)
+
+
+@pytest.fixture
+async def user(shop: Shop, stubs: Stubs) -> CartUser:
+    """Somebody with a new cart."""
+    user = CartUser(stubs.cart, shop.context())
+    await user.apply(create_cart={})
+    return user
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """Where a reference adapter of the test's own may keep its file."""
+    return str(tmp_path / "shop.db")
