@@ -1,0 +1,44 @@
+"""The engines that the contract is tested on."""
+
+from pathlib import Path
+from typing import Protocol
+
+from legato_hub.storage.base import LOG_LENGTH, Storage
+from legato_hub.storage.sqlite import SQLiteStorage
+
+
+class Engine(Protocol):
+    """Makes storages over one and the same data."""
+
+    async def start(self, *, log_length: int = LOG_LENGTH) -> Storage:
+        """An open storage; what was written through an earlier one, closed by now, is there if the engine lasts."""
+
+    async def stop(self) -> None:
+        """Close what was started."""
+
+
+class SQLiteEngine:
+    """`path` may be ":memory:"; that one does not last."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._started: list[SQLiteStorage] = []
+
+    async def start(self, *, log_length: int = LOG_LENGTH) -> SQLiteStorage:
+        storage = SQLiteStorage(self.path, log_length=log_length)
+        self._started.append(storage)
+        await storage.open()
+        return storage
+
+    async def stop(self) -> None:
+        for storage in self._started:
+            await storage.close()
+
+
+def make_engine(name: str, folder: Path) -> Engine:
+    """`folder` is empty and for this engine alone."""
+    return SQLiteEngine({"sqlite": f"{folder}/legato.db", "sqlite-memory": ":memory:"}[name])
+
+
+ALL = ("sqlite", "sqlite-memory")
+LASTING = ("sqlite",)
