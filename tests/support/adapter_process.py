@@ -49,13 +49,14 @@ class AdapterProcess:
 
     def _wait(self) -> int:
         assert self._process.stdout is not None
-        with self._process.stdout:
-            return self._process.wait(_STOP_TIMEOUT_S)
+        code = self._process.wait(_STOP_TIMEOUT_S)
+        self._process.stdout.close()
+        return code
 
 
 @contextlib.contextmanager
 def running_adapter(factory: str, options: Mapping[str, Any]) -> Iterator[AdapterProcess]:
-    """A process that is ended on leaving."""
+    """A process that is ended on leaving, if it has not been before."""
     process = AdapterProcess(factory, options)
     try:
         yield process

@@ -39,7 +39,7 @@ class CartUser:
     """One cart. `cart`, `version` and `adapter_state` are those of the last answer."""
 
     def __init__(self, stub: CartStub, context: request_context_pb2.RequestContext) -> None:
-        self._stub = stub
+        self.stub = stub
         self.context = context
         self.cart_id = new_id()
         self.cart = cart_pb2.Cart()
@@ -64,7 +64,7 @@ class CartUser:
     async def send(
         self, request: cart_service_pb2.ApplyCommandRequest, *, timeout: float = TIMEOUT_S
     ) -> cart_service_pb2.ApplyCommandResponse:
-        response = await self._stub.ApplyCommand(request, timeout=timeout)
+        response = await self.stub.ApplyCommand(request, timeout=timeout)
         self.cart, self.version, self.adapter_state = response.cart, response.version, response.adapter_state
         if not response.HasField("rejection") and request.line_target.client_line_key:
             target = request.line_target
@@ -96,7 +96,7 @@ class CartUser:
         request = cart_service_pb2.GetCartRequest(
             context=self.context, cart_id=self.cart_id, adapter_state=self.adapter_state
         )
-        response = await self._stub.GetCart(request, timeout=TIMEOUT_S)
+        response = await self.stub.GetCart(request, timeout=TIMEOUT_S)
         return response.cart, response.version
 
     async def steps(self) -> dict[str, int]:
@@ -105,7 +105,7 @@ class CartUser:
         return steps_by_sku(cart)
 
     async def resolve(self, call: cart_service_pb2.ApplyCommandRequest) -> cart_service_pb2.ResolveCommandResponse:
-        return await self._stub.ResolveCommand(cart_service_pb2.ResolveCommandRequest(call=call), timeout=TIMEOUT_S)
+        return await self.stub.ResolveCommand(cart_service_pb2.ResolveCommandRequest(call=call), timeout=TIMEOUT_S)
 
     def _target(self, intent: cart_intent_pb2.CartIntent) -> cart_service_pb2.LineTarget | None:
         present = steps_by_sku(self.cart)
