@@ -164,7 +164,7 @@ class CartCommands:
         try:
             async with asyncio.timeout(max(e.remaining, 0)):
                 if resolvable:
-                    await asyncio.shield(self._resolver.resolve(slot))
+                    await self._resolver.resolve(slot)
                 else:
                     await asyncio.sleep(_WAIT_S)
         except TimeoutError:

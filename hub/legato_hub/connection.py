@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from itertools import chain
 
@@ -72,7 +72,7 @@ class Connection:
 
     async def run(
         self, requests: AsyncIterator[stream_pb2.ConnectRequest]
-    ) -> AsyncIterator[list[stream_pb2.ServerMessage]]:
+    ) -> AsyncGenerator[list[stream_pb2.ServerMessage], None]:
         """What goes out, from the welcome to the end. Raise Problem for what ends the stream, and StorageError."""
         downstream = await self._greet(requests)
         reader = asyncio.create_task(self._read(requests, downstream), name=f"read {self.connection_id}")

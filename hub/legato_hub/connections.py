@@ -1,6 +1,7 @@
 """Every open stream of this hub: who replaces whom, and how all of them are told to leave."""
 
 import random
+from collections.abc import Iterator
 from typing import Protocol
 
 from legato.orchestrator.v1 import error_pb2, stream_pb2
@@ -41,6 +42,9 @@ class Connections:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def __iter__(self) -> Iterator[Stream]:
+        return iter(list(self._open))
 
     def enter(self, stream: Stream) -> None:
         """A stream opens. Raise Problem DRAINING while the hub goes down."""

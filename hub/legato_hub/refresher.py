@@ -1,4 +1,4 @@
-"""Reads watched carts again: a backend may be edited elsewhere, and what is in memory may be older than this process."""
+"""Reads watched carts again: a backend may be edited elsewhere, and what is stored may be older than this process."""
 
 import asyncio
 import logging

@@ -45,8 +45,15 @@ class Resolver:
         self._call_timeout_s = call_timeout_s
         self._running: dict[tuple[str, int], asyncio.Task[None]] = {}
 
-    def resolve(self, slot: Slot) -> asyncio.Task[None]:
-        """Begin, or join, the resolution of a slot. The task ends when the slot is gone."""
+    def begin(self, slot: Slot) -> None:
+        """Begin the resolution of a slot, unless it is under way."""
+        self._task(slot)
+
+    async def resolve(self, slot: Slot) -> None:
+        """Begin, or join, the resolution of a slot, until it is gone. Cancelling this does not cancel it."""
+        await asyncio.shield(self._task(slot))
+
+    def _task(self, slot: Slot) -> asyncio.Task[None]:
         key = slot.resource, slot.fence
         task = self._running.get(key)
         if task is None:

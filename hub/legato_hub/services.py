@@ -1,6 +1,6 @@
 """The public API on gRPC: who calls, and which part of the hub answers. Everything else is decided elsewhere."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -89,7 +89,7 @@ class OrchestratorService(orchestrator_service_pb2_grpc.OrchestratorServiceServi
 
     async def _watch(
         self, identity: Identity, request: pb.WatchRequest
-    ) -> AsyncIterator[list[stream_pb2.ServerMessage]]:
+    ) -> AsyncGenerator[list[stream_pb2.ServerMessage], None]:
         if not 1 <= len(request.subscriptions) <= MAX_WATCHED:
             raise invalid("subscriptions", f"must have 1 to {MAX_WATCHED} entries")
         if len({wish.subscription_id for wish in request.subscriptions}) < len(request.subscriptions):

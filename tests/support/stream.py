@@ -16,6 +16,11 @@ from legato.protocol.state import Delta
 TIMEOUT_S = 10.0
 
 
+def request(**message: Any) -> stream_pb2.ConnectRequest:
+    """One message of a client; fields may be given as dictionaries."""
+    return stream_pb2.ConnectRequest(**message)
+
+
 class Stream:
     """An open stream. Keeps a replica of each subscription, checked as the contract demands, and acknowledges."""
 
@@ -29,6 +34,7 @@ class Stream:
         self._call: Any = hub.stub.Connect(metadata=bearer(token))
         self._channel = channel
         self._news = asyncio.Condition()
+        self._sending = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
         self.error: grpc.aio.AioRpcError | None = None
         self.ended = asyncio.Event()
@@ -47,7 +53,8 @@ class Stream:
             await asyncio.gather(self._reader, return_exceptions=True)
 
     async def send(self, **message: Any) -> None:
-        await self._call.write(stream_pb2.ConnectRequest(**message))
+        async with self._sending:  # grpc.aio takes one write at a time
+            await self._call.write(request(**message))
 
     async def subscribe(
         self, resource: str, subscription_id: str = "s", since: cursor_pb2.Cursor | None = None, **more: Any

@@ -1,0 +1,273 @@
+"""The hub as a whole: what it is made of, how it starts, and how it goes down without losing a command."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+
+from legato.orchestrator.v1 import orchestrator_service_pb2, orchestrator_service_pb2_grpc, stream_pb2
+from legato_hub.access import Access
+from legato_hub.amend import Amender, now_ms
+from legato_hub.auth import TokenAuthority, credential_verifier
+from legato_hub.backends import Backends
+from legato_hub.cart_backend import CartBackend
+from legato_hub.cart_commands import CartCommands
+from legato_hub.cart_commit import CartCommitter
+from legato_hub.catalog import Catalog
+from legato_hub.commands import Commands
+from legato_hub.config import Config
+from legato_hub.connection import StreamLimits
+from legato_hub.connections import Connections
+from legato_hub.core.identity import Identity
+from legato_hub.core.market import Store, Stores
+from legato_hub.downstream import Downstream
+from legato_hub.failpoints import Failpoints
+from legato_hub.live import LiveResources
+from legato_hub.reads import Reads
+from legato_hub.refresher import Refresher
+from legato_hub.resolver import Resolver
+from legato_hub.services import OrchestratorService
+from legato_hub.session_commands import SessionCommands
+from legato_hub.sessions import Sessions
+from legato_hub.sharing import Sharing
+from legato_hub.storage.base import Storage, StorageError
+from legato_hub.storage.sqlite import SQLiteStorage
+from legato_hub.telemetry.interceptors import server_interceptors
+
+_log = logging.getLogger(__name__)
+
+DAY_MS = 24 * 3_600_000
+SWEEP_S = 600.0
+EVERYTHING = 1 << 62
+"""A time after every slot's."""
+
+SERVICE = orchestrator_service_pb2.DESCRIPTOR.services_by_name["OrchestratorService"].full_name
+
+
+class Hub:
+    """One hub process. `start`, then `stop`, once."""
+
+    def __init__(self, config: Config, *, failpoints: str = "") -> None:
+        self._config = config
+        self._failpoints = Failpoints(failpoints)
+        self._storage: Storage = open_storage(config.storage.url)
+        self._background: list[asyncio.Task[None]] = []
+        self._health = HealthServicer()
+        self.port = 0
+        """The port it listens on, from `start` on."""
+
+    async def start(self) -> None:
+        """Open the storage, start the adapters, serve. Raise StorageError, ConfigError or OSError with a clear text."""
+        config, server = self._config, self._config.server
+        await self._storage.open()
+        self._resources = LiveResources(self._storage)
+        self._backends = Backends(config.backends, config.routing)
+        await self._backends.start()
+        carts = self._backends.carts
+        committer = CartCommitter(self._storage, self._resources, carts.name)
+        call_timeout_s = carts.timeout_s
+        self._resolver = Resolver(self._storage, self._resources, carts, committer, self._failpoints, call_timeout_s)
+        self._refresher = Refresher(
+            self._resources, carts, committer, interval_s=server.refresh_seconds, call_timeout_s=call_timeout_s
+        )
+        self._access = Access(self._storage, self._resources)
+        self.connections = Connections(self._storage, self._resources)
+        """Every open stream, from `start` on."""
+        self._server = self._serve(carts, committer, call_timeout_s)
+        self.port = self._server.add_insecure_port(server.listen)
+        # The last one's commands first: whoever asks for them may ask at once.
+        for slot in await self._storage.abandoned(EVERYTHING if self._storage.exclusive else now_ms()):
+            self._resolver.begin(slot)
+        await self._server.start()
+        for service in ("", SERVICE):
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        self._run(self._refresher.run())
+        self._run(self._progress(server.progress_seconds))
+        self._run(self._sweep())
+        # What exists now stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 50, 50)
+        _log.info("serving", extra={"listen": server.listen, "port": self.port, "epoch": self._storage.epoch})
+
+    def _serve(self, carts: CartBackend, committer: CartCommitter, call_timeout_s: float) -> grpc.aio.Server:
+        config, server = self._config, self._config.server
+        stores = stores_of(config)
+        amender = Amender(self._storage, self._resources)
+        authority = TokenAuthority(config.auth.secret, config.channels, config.tenants)
+
+        def issue(tenant: str, store: str, session_id: str) -> tuple[str, int]:
+            expires_at = now_ms() + config.auth.shopper_token_days * DAY_MS
+            return authority.issue_shopper(tenant, store, session_id, 0, expires_at), expires_at
+
+        sessions = Sessions(
+            self._storage, self._resources, amender, self._access, stores, credential_verifier(config.auth), issue
+        )
+        cart_commands = CartCommands(
+            self._storage,
+            self._resources,
+            carts,
+            committer,
+            self._resolver,
+            self._failpoints,
+            slot_margin_ms=int(server.slot_seconds * 1000),
+            call_timeout_s=call_timeout_s,
+        )
+        self._commands = Commands(
+            self._resources,
+            self._access,
+            cart_commands,
+            SessionCommands(self._storage, self._resources),
+            sessions,
+            stores,
+            max_bytes=server.max_message_bytes,
+        )
+        reads = Reads(self._storage, self._resources, self._access)
+        service = OrchestratorService(
+            authority,
+            self._commands,
+            self.connections,
+            self._downstream,
+            sessions,
+            Sharing(self._storage, self._access, reads),
+            reads,
+            Catalog(self._backends, stores),
+            StreamLimits(
+                server.max_commands_in_flight,
+                server.max_message_bytes,
+                server.max_subscriptions,
+                server.max_unacknowledged,
+            ),
+        )
+        result = grpc.aio.server(interceptors=server_interceptors(), options=channel_options(config))
+        orchestrator_service_pb2_grpc.add_OrchestratorServiceServicer_to_server(service, result)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, result)
+        reflection.enable_server_reflection(
+            [SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME], result
+        )
+        return result
+
+    def _downstream(
+        self, identity: Identity, connection_id: str, channel: stream_pb2.Channel, client_id: str
+    ) -> Downstream:
+        server = self._config.server
+        return Downstream(
+            self._storage,
+            self._resources,
+            self._access,
+            self._refresher.refresh,
+            identity,
+            connection_id=connection_id,
+            channel=channel,
+            client_id=client_id,
+            window=server.max_unacknowledged if client_id else 0,
+            max_subscriptions=server.max_subscriptions,
+            tick_s=server.flush_tick_ms / 1000,
+        )
+
+    async def stop(self) -> None:
+        """Drain: tell every stream, let commands finish, end the streams, close everything."""
+        grace = self._config.server.grace_seconds
+        _log.info("draining", extra={"streams": len(self.connections)})
+        await self._health.enter_graceful_shutdown()
+        self.connections.drain(grace)
+        cut_off = await self._commands.finish(grace)
+        if cut_off:
+            _log.warning("commands were cut off; they are resolved at the next start", extra={"commands": cut_off})
+        self.connections.end_all()
+        # The streams have been told to end; this is for those that do not read.
+        await self._server.stop(grace)
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._refresher.close()
+        await self._resolver.close()
+        await self._backends.close()
+        await self._storage.close()
+        _log.info("stopped")
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        self._background.append(asyncio.create_task(work))
+
+    async def _progress(self, interval_s: float) -> None:
+        while True:
+            await asyncio.sleep(interval_s)
+            self.connections.progress()
+
+    async def _sweep(self) -> None:
+        storage = self._config.storage
+        while True:
+            try:
+                for slot in await self._storage.abandoned(now_ms()):
+                    self._resolver.begin(slot)
+                await self._storage.sweep(
+                    now_ms(), closed_ms=storage.closed_days * DAY_MS, idle_ms=storage.idle_days * DAY_MS
+                )
+            except StorageError:
+                _log.exception("cannot sweep the storage")
+            await asyncio.sleep(SWEEP_S)
+
+
+def open_storage(url: str) -> Storage:
+    """The engine that a storage URL names."""
+    path = url.removeprefix("sqlite:")
+    if path != ":memory:":
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    return SQLiteStorage(path)
+
+
+def stores_of(config: Config) -> Stores:
+    """The configured stores as the core knows them."""
+    return {
+        tenant: {
+            name: Store(name, store.country, store.currencies, store.locale) for name, store in settings.stores.items()
+        }
+        for tenant, settings in config.tenants.items()
+    }
+
+
+def channel_options(config: Config) -> list[tuple[str, int]]:
+    """Options of the listener. A silent link is noticed within `keepalive_ms` + `keepalive_timeout_ms`."""
+    server = config.server
+    return [
+        ("grpc.so_reuseport", 0),  # Else a second hub on the same port would silently take half of the calls.
+        ("grpc.keepalive_time_ms", server.keepalive_ms),
+        ("grpc.keepalive_timeout_ms", server.keepalive_timeout_ms),
+        ("grpc.http2.ping_timeout_ms", server.keepalive_timeout_ms),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # Half of what polite clients use, or they are sent away with "too many pings".
+        ("grpc.http2.min_ping_interval_without_data_ms", min(server.keepalive_ms, 5_000) // 2),
+        ("grpc.http2.max_ping_strikes", 0),
+        # Above the hub's own limit, so that what is too large gets a reason and not just a dead stream.
+        ("grpc.max_receive_message_length", max(4 * server.max_message_bytes, 4 * 1024 * 1024)),
+        ("grpc.max_send_message_length", -1),
+        # A storm of new streams waits instead of being refused.
+        ("grpc.server.max_pending_requests", 10_000),
+        ("grpc.server.max_pending_requests_hard_limit", 20_000),
+    ]
+
+
+async def run(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT, then drain."""
+    hub = Hub(config, failpoints=os.environ.get("LEGATO_FAILPOINTS", ""))
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, stop.set)
+    await hub.start()
+    host = config.server.listen.rpartition(":")[0]
+    print(f"legato serves on {host}:{hub.port}", flush=True)
+    try:
+        await stop.wait()
+    finally:
+        await hub.stop()
