@@ -164,8 +164,12 @@ def demo(
     backend: Annotated[str, typer.Option(help="reference, or vendure for a real shop.")] = "reference",
 ) -> None:
     """Run a hub and three live channels side by side."""
-    from legato_hub.demo import main
+    from importlib import import_module
 
+    try:
+        main = import_module("legato_hub.demo").main
+    except ModuleNotFoundError as error:
+        refuse(f"the demo needs the extra `demo`: pip install 'legato[demo]' ({error})")
     raise typer.Exit(main(once, backend))
 
 
