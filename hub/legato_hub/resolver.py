@@ -47,7 +47,7 @@ class Resolver:
 
     def begin(self, slot: Slot) -> None:
         """Begin the resolution of a slot, unless it is under way."""
-        self._task(slot)
+        _ = self._task(slot)
 
     async def resolve(self, slot: Slot) -> None:
         """Begin, or join, the resolution of a slot, until it is gone. Cancelling this does not cancel it."""

@@ -94,10 +94,6 @@ class Hub:
         self._run(self._refresher.run())
         self._run(self._progress(server.progress_seconds))
         self._run(self._sweep())
-        # What exists now stays: the collector need not look at it again and again.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(20_000, 50, 50)
         _log.info("serving", extra={"listen": server.listen, "port": self.port, "epoch": self._storage.epoch})
 
     def _serve(self, carts: CartBackend, committer: CartCommitter, call_timeout_s: float) -> grpc.aio.Server:
@@ -265,6 +261,10 @@ async def run(config: Config) -> None:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)
     await hub.start()
+    # What exists now stays: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 50)
     host = config.server.listen.rpartition(":")[0]
     print(f"legato serves on {host}:{hub.port}", flush=True)
     try:

@@ -92,9 +92,9 @@ async def running_hub(config: Config, *, failpoints: str = "") -> AsyncIterator[
     """A hub that is stopped on leaving, as an operator would."""
     hub = Hub(config, failpoints=failpoints)
     await hub.start()
-    try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{hub.port}") as channel:
-            stub = orchestrator_service_pb2_grpc.OrchestratorServiceStub(channel)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{hub.port}") as channel:
+        stub = orchestrator_service_pb2_grpc.OrchestratorServiceStub(channel)
+        try:
             yield RunningHub(hub, config, channel, stub)
-    finally:
-        await hub.stop()
+        finally:
+            await hub.stop()

@@ -12,6 +12,7 @@ class cut_off:
         self._port = port
         self._silent = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
 
     async def __aenter__(self) -> tuple[int, Callable[[], None]]:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, family=socket.AF_INET)
@@ -23,6 +24,7 @@ class cut_off:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers += [back, writer]
         for source, sink in ((reader, back), (there, writer)):
             self._tasks.add(asyncio.create_task(self._forward(source, sink)))
 
@@ -36,3 +38,6 @@ class cut_off:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
