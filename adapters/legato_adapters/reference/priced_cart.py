@@ -34,7 +34,7 @@ def reprice(catalog: Catalog, market: Market, cart: cart_pb2.Cart) -> None:
         shown.state = (
             discount_pb2.DISCOUNT_CODE_STATE_APPLIED if effect else discount_pb2.DISCOUNT_CODE_STATE_NOT_APPLICABLE
         )
-    cart.totals.CopyFrom(_totals(market, result, sources, tax_label, has_delivery=delivery is not None))
+    _write_totals(market, cart.totals, result, sources, tax_label, has_delivery=delivery is not None)
 
     cart.ClearField("messages")
     for line, variant in zip(cart.lines, variants, strict=True):
@@ -55,26 +55,34 @@ def _write_line(
     sources: list[tuple[str, str]],
     tax_label: str,
 ) -> None:
-    line.unit_price.CopyFrom(market.money(goods.amount // line.quantity.steps))
+    market.write(line.unit_price, goods.amount // line.quantity.steps)
     line.tax_included = market.tax_included
-    line.total.CopyFrom(market.money(result.total))
+    market.write(line.total, result.total)
     line.ClearField("adjustments")
     for index, amount in result.discounts.items():
         code, label = sources[index]
-        line.adjustments.add(source_id=code, label=label, code=code, amount=market.money(-amount))
+        adjustment = line.adjustments.add(source_id=code, label=label, code=code)
+        market.write(adjustment.amount, -amount)
     line.ClearField("tax_lines")
     if goods.rate_ppm:
-        line.tax_lines.add(label=tax_label, rate_ppm=goods.rate_ppm, amount=market.money(result.tax))
+        tax = line.tax_lines.add(label=tax_label, rate_ppm=goods.rate_ppm)
+        market.write(tax.amount, result.tax)
 
 
-def _totals(
-    market: Market, result: Result, sources: list[tuple[str, str]], tax_label: str, *, has_delivery: bool
-) -> total_pb2.Totals:
+def _write_totals(
+    market: Market,
+    totals: total_pb2.Totals,
+    result: Result,
+    sources: list[tuple[str, str]],
+    tax_label: str,
+    *,
+    has_delivery: bool,
+) -> None:
     """The subtotal is before all discounts: a promotion is shown once as a whole, and its shares on the lines."""
-    totals = total_pb2.Totals()
+    totals.Clear()
 
     def add(total_type: "total_pb2.TotalType.ValueType", units: int) -> None:
-        totals.items.add(type=total_type, amount=market.money(units))
+        market.write(totals.items.add(type=total_type).amount, units)
 
     add(total_pb2.TOTAL_TYPE_SUBTOTAL, result.goods)
     if any(result.discounts):
@@ -84,8 +92,7 @@ def _totals(
     add(total_pb2.TOTAL_TYPE_TAX, result.tax)
     add(total_pb2.TOTAL_TYPE_GRAND_TOTAL, result.total)
     for rate, amount in result.taxes.items():
-        totals.tax_lines.add(label=tax_label, rate_ppm=rate, amount=market.money(amount))
+        market.write(totals.tax_lines.add(label=tax_label, rate_ppm=rate).amount, amount)
     for (code, label), effect in zip(sources, result.discounts, strict=True):
         if effect:
-            totals.adjustments.add(source_id=code, label=label, code=code, amount=market.money(-effect))
-    return totals
+            market.write(totals.adjustments.add(source_id=code, label=label, code=code).amount, -effect)
