@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +68,22 @@ class Hub:
         """The port it listens on, from `start` on."""
 
     async def start(self) -> None:
-        """Open the storage, start the adapters, serve. Raise StorageError, ConfigError or OSError with a clear text."""
+        """Open the storage, start the adapters, serve.
+
+        Raise StorageError, AdapterLoadError, or OSError for an address that cannot be had; then nothing is left open.
+        """
+        async with AsyncExitStack() as undo:
+            await self._start(undo)
+            undo.pop_all()
+
+    async def _start(self, undo: AsyncExitStack) -> None:
         config, server = self._config, self._config.server
         await self._storage.open()
+        undo.push_async_callback(self._storage.close)
         self._resources = LiveResources(self._storage)
         self._backends = Backends(config.backends, config.routing)
         await self._backends.start()
+        undo.push_async_callback(self._backends.close)
         carts = self._backends.carts
         committer = CartCommitter(self._storage, self._resources, carts.name)
         call_timeout_s = carts.timeout_s
@@ -84,7 +95,10 @@ class Hub:
         self.connections = Connections(self._storage, self._resources)
         """Every open stream, from `start` on."""
         self._server = self._serve(carts, committer, call_timeout_s)
-        self.port = self._server.add_insecure_port(server.listen)
+        try:
+            self.port = self._server.add_insecure_port(server.listen)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {server.listen}: {error}") from error
         # The last one's commands first: whoever asks for them may ask at once.
         for slot in await self._storage.abandoned(EVERYTHING if self._storage.exclusive else now_ms()):
             self._resolver.begin(slot)
