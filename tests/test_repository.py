@@ -68,9 +68,7 @@ def python_lock_faults(text: str) -> list[str]:
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     faults = [line for line in lines if not LOCKED_LINE.match(line) and not HASH_LINE.match(line)]
     following = [*lines[1:], ""]
-    return faults + [
-        a for a, b in zip(lines, following, strict=True) if a.endswith("\\") and not HASH_LINE.match(b)
-    ]
+    return faults + [a for a, b in zip(lines, following, strict=True) if a.endswith("\\") and not HASH_LINE.match(b)]
 
 
 def npm_lock_faults(lock: dict[str, Any]) -> list[str]:
@@ -117,9 +115,7 @@ def test_no_hand_written_file_is_long_without_a_reason() -> None:
 def test_a_long_file_is_found() -> None:
     line, reason = "x = 1\n", f"# Longer than {LONG} lines because the table is one.\n"
     assert length_fault(Path("a.py"), line * LONG) is None
-    assert (
-        length_fault(Path("a.py"), line * (LONG + 1)) == f"a.py: {LONG + 1} lines and no line that says why"
-    )
+    assert length_fault(Path("a.py"), line * (LONG + 1)) == f"a.py: {LONG + 1} lines and no line that says why"
     assert length_fault(Path("a.py"), line * LONG + reason) is None
     assert length_fault(Path("a.py"), line * TOO_LONG + reason) == f"a.py: {TOO_LONG + 1} lines, split it"
     assert length_fault(Path("cart_pb2.py"), line * TOO_LONG * 2) is None
@@ -153,9 +149,7 @@ def test_npm_packages_are_pinned_exactly() -> None:
         if path.name == "package.json":
             package = json.loads((ROOT / path).read_text("utf-8"))
             wanted = {**package.get("dependencies", {}), **package.get("devDependencies", {})}
-            found += [
-                f"{path}: {n} {v}" for n, v in wanted.items() if not re.fullmatch(r"\d+\.\d+\.\d+[\w.-]*", v)
-            ]
+            found += [f"{path}: {n} {v}" for n, v in wanted.items() if not re.fullmatch(r"\d+\.\d+\.\d+[\w.-]*", v)]
             assert (ROOT / path).with_name("package-lock.json").is_file(), f"{path} has no lock"
     assert not found, "\n".join(found)
 
@@ -177,7 +171,5 @@ def test_the_client_asks_for_what_its_generated_code_demands() -> None:
 
 def test_all_python_is_type_checked() -> None:
     checked = PROJECT["tool"]["mypy"]["files"]
-    found = [
-        p for p in files() if p.suffix == ".py" and not any(p.is_relative_to(folder) for folder in checked)
-    ]
+    found = [p for p in files() if p.suffix == ".py" and not any(p.is_relative_to(folder) for folder in checked)]
     assert not found, f"add their folder to mypy's `files`: {found}"

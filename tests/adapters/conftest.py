@@ -10,12 +10,12 @@ from typing import Any
 
 import grpc.aio
 import pytest
-from tests.adapters.shops import SHOPS, Shop
-from tests.support.adapter_process import AdapterProcess, running_adapter
-from tests.support.adapter_user import CartUser, Stubs
 
 from legato.hosting import load_adapter
 from legato.local_channel import LocalChannel
+from tests.adapters.shops import SHOPS, Shop
+from tests.support.adapter_process import AdapterProcess, running_adapter
+from tests.support.adapter_user import CartUser, Stubs
 
 
 def pytest_configure(config: pytest.Config) -> None:

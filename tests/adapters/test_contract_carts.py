@@ -5,12 +5,12 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from tests.adapters.shops import ALL_INTENTS, Shop
-from tests.support.adapter_user import TIMEOUT_S, CartUser, Stubs, comparable, total
 
 from legato.adapter.v1 import cart_service_pb2, catalog_service_pb2
 from legato.commerce.v1 import address_pb2, cart_pb2, discount_pb2, total_pb2
 from legato.protocol.ids import new_id
+from tests.adapters.shops import ALL_INTENTS, Shop
+from tests.support.adapter_user import TIMEOUT_S, CartUser, Stubs, comparable, total
 
 pytestmark = pytest.mark.usefixtures("placement")
 

@@ -5,12 +5,12 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from tests.adapters.shops import ALL_INTENTS, Shop
-from tests.support.adapter_user import TIMEOUT_S, Stubs
 
 from legato.adapter.v1 import catalog_service_pb2, identity_service_pb2, inventory_service_pb2
 from legato.adapter.v1.catalog_service_pb2 import ProductKey
 from legato.commerce.v1 import product_pb2
+from tests.adapters.shops import ALL_INTENTS, Shop
+from tests.support.adapter_user import TIMEOUT_S, Stubs
 
 pytestmark = pytest.mark.usefixtures("placement")
 

@@ -5,10 +5,10 @@ import asyncio
 import grpc
 import grpc.aio
 import pytest
-from tests.adapters.shops import Shop
-from tests.support.adapter_user import CartUser, Stubs, comparable
 
 from legato.adapter.v1 import cart_service_pb2, identity_service_pb2
+from tests.adapters.shops import Shop
+from tests.support.adapter_user import CartUser, Stubs, comparable
 
 pytestmark = pytest.mark.usefixtures("placement")
 

@@ -10,12 +10,12 @@ from typing import Any
 import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tests.adapters.shops import REFERENCE
-from tests.support.adapter_process import AdapterProcess
-from tests.support.adapter_user import TIMEOUT_S, Stubs
 
 from legato.adapter.v1 import identity_service_pb2
 from legato_adapters.server import main, option
+from tests.adapters.shops import REFERENCE
+from tests.support.adapter_process import AdapterProcess
+from tests.support.adapter_user import TIMEOUT_S, Stubs
 
 
 async def test_a_life(tmp_path: Path) -> None:

@@ -8,15 +8,15 @@ import grpc.aio
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from tests.support.hub import RunningHub, bearer
-from tests.support.shop import LOW_SKU, LOW_STOCK, SKU
-from tests.support.stream import Stream, request
 
 from legato.commerce.v1 import address_pb2, cart_intent_pb2, quantity_pb2
 from legato.orchestrator.v1 import command_pb2, cursor_pb2, error_pb2, reads_pb2, stream_pb2
 from legato.orchestrator.v1 import orchestrator_service_pb2 as pb
 from legato.protocol.ids import new_id
 from legato_hub.core.identity import IdentityKind
+from tests.support.hub import RunningHub, bearer
+from tests.support.shop import LOW_SKU, LOW_STOCK, SKU
+from tests.support.stream import Stream, request
 
 REJECTED, NOT_ACCEPTED = command_pb2.OUTCOME_REJECTED, command_pb2.OUTCOME_NOT_ACCEPTED
 

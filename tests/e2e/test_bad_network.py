@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import grpc.aio
-from tests.support.hub import hub_config, running_hub
-from tests.support.network import cut_off
-from tests.support.stream import Stream, request
 
 from legato.orchestrator.v1 import command_pb2, orchestrator_service_pb2_grpc
 from legato.protocol.ids import new_id
 from legato_hub.downstream import Downstream
+from tests.support.hub import hub_config, running_hub
+from tests.support.network import cut_off
+from tests.support.stream import Stream, request
 
 
 async def test_a_stream_that_never_reads_slows_nobody_and_costs_no_memory(tmp_path: Path) -> None:

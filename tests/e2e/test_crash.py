@@ -6,15 +6,15 @@ What counts is the backend's own ledger, read past the hub.
 from pathlib import Path
 
 import pytest
-from tests.support import ledger
-from tests.support.hub import bearer
-from tests.support.hub_process import hub_process
-from tests.support.stream import Stream
 
 from legato.commerce.v1 import cart_intent_pb2, quantity_pb2
 from legato.orchestrator.v1 import command_pb2, error_pb2, reads_pb2
 from legato.protocol.ids import new_id
 from legato_hub.core.identity import IdentityKind
+from tests.support import ledger
+from tests.support.hub import bearer
+from tests.support.hub_process import hub_process
+from tests.support.stream import Stream
 
 SKU = "ANY"
 POINTS = ["write.after_begin", "write.after_adapter", "write.after_commit"]

@@ -5,9 +5,6 @@ from pathlib import Path
 
 import grpc.aio
 import pytest
-from tests.support.hub import RunningHub, bearer, hub_config, running_hub
-from tests.support.shop import SKU
-from tests.support.stream import Stream
 
 from legato.commerce.v1 import cart_intent_pb2, quantity_pb2, session_pb2
 from legato.orchestrator.v1 import command_pb2, reads_pb2, session_intent_pb2, stream_pb2
@@ -15,6 +12,9 @@ from legato.orchestrator.v1 import orchestrator_service_pb2 as pb
 from legato.protocol.entities import assemble_session
 from legato.protocol.ids import new_id
 from legato_hub.core.identity import IdentityKind
+from tests.support.hub import RunningHub, bearer, hub_config, running_hub
+from tests.support.shop import SKU
+from tests.support.stream import Stream
 
 APPLIED = command_pb2.OUTCOME_APPLIED
 

@@ -6,14 +6,14 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from tests.support.hub import hub_config, running_hub
-from tests.support.shop import SKU
-from tests.support.stream import Stream
 
 from legato.commerce.v1 import cart_intent_pb2, quantity_pb2
 from legato.orchestrator.v1 import command_pb2
 from legato.protocol.ids import new_id
 from legato_hub.telemetry import tracing
+from tests.support.hub import hub_config, running_hub
+from tests.support.shop import SKU
+from tests.support.stream import Stream
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 TAP = f"00-{TRACE_ID}-b7ad6b7169203331-01"

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.hub.session_world import CHANNEL, OPERATOR, SERVICE, TERMINAL, World, shopper, world
 
 from legato.commerce.v1 import cart_pb2, session_pb2
 from legato.orchestrator.v1 import error_pb2
@@ -15,6 +14,7 @@ from legato_hub.amend import now_ms
 from legato_hub.core.access import sees_cart, sees_session
 from legato_hub.core.identity import Identity, IdentityKind
 from legato_hub.core.problem import Problem
+from tests.hub.session_world import CHANNEL, OPERATOR, SERVICE, TERMINAL, World, shopper, world
 
 OWN = new_id()
 

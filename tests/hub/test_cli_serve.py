@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc.aio
-from tests.support.hub import bearer
-from tests.support.shop import SKU
 
 from legato.commerce.v1 import cart_intent_pb2, quantity_pb2
 from legato.orchestrator.v1 import command_pb2, orchestrator_service_pb2, orchestrator_service_pb2_grpc, reads_pb2
 from legato.protocol.ids import new_id
 from legato_hub.config import DEVELOPMENT_SECRET
+from tests.support.hub import bearer
+from tests.support.shop import SKU
 
 if TYPE_CHECKING:
     from legato.orchestrator.v1.orchestrator_service_pb2_grpc import OrchestratorServiceAsyncStub

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.hub.session_world import CHANNEL, OPERATOR, SERVICE, TERMINAL, World, shopper, world
 
 from legato.commerce.v1 import cart_pb2
 from legato.orchestrator.v1 import cursor_pb2, error_pb2, reads_pb2
@@ -17,6 +16,7 @@ from legato_hub.core.cursor import Cursor
 from legato_hub.core.identity import Identity
 from legato_hub.core.problem import Problem
 from legato_hub.reads import Reads
+from tests.hub.session_world import CHANNEL, OPERATOR, SERVICE, TERMINAL, World, shopper, world
 
 CANCELED = cart_pb2.CART_STATE_CANCELED
 

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
 
 import pytest
-from tests.hub.session_world import CHANNEL, OPERATOR, SERVICE, TERMINAL, World, shopper, world
 
 from legato.commerce.v1 import cart_pb2, session_pb2
 from legato.orchestrator.v1 import error_pb2, reads_pb2, session_intent_pb2
@@ -16,6 +15,7 @@ from legato_hub.amend import now_ms
 from legato_hub.core.identity import Identity
 from legato_hub.core.problem import Problem
 from legato_hub.storage.base import Storage
+from tests.hub.session_world import CHANNEL, OPERATOR, SERVICE, TERMINAL, World, shopper, world
 
 JOINED = session_pb2.SESSION_STATE_JOINED
 SIGNED_IN = session_pb2.LOGIN_STATUS_SIGNED_IN

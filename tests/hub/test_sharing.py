@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.hub.session_world import CHANNEL, OPERATOR, SERVICE, TERMINAL, World, world
 
 from legato.orchestrator.v1 import cursor_pb2, error_pb2, reads_pb2
 from legato_hub import sharing
@@ -14,6 +13,7 @@ from legato_hub.core.identity import Identity, IdentityKind
 from legato_hub.core.problem import Problem
 from legato_hub.reads import Reads
 from legato_hub.sharing import Guesses, Sharing
+from tests.hub.session_world import CHANNEL, OPERATOR, SERVICE, TERMINAL, World, world
 
 OTHER_STORE = Identity(IdentityKind.TERMINAL, "demo", "till-us", "us")
 OTHER_TENANT = Identity(IdentityKind.TERMINAL, "other", "till-4", "main")

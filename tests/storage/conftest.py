@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.storage.engines import ALL, LASTING, Engine, make_engine
 
 from legato_hub.storage.base import Storage
+from tests.storage.engines import ALL, LASTING, Engine, make_engine
 
 
 @pytest.fixture(params=ALL)

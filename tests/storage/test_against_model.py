@@ -10,9 +10,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from tests.storage.deeds import NOW, body
-from tests.storage.engines import ALL, LASTING, make_engine
-from tests.storage.model import Model
 
 from legato.protocol.ids import new_id
 from legato.protocol.state import Delta
@@ -28,6 +25,9 @@ from legato_hub.storage.base import (
     Storage,
     Update,
 )
+from tests.storage.deeds import NOW, body
+from tests.storage.engines import ALL, LASTING, make_engine
+from tests.storage.model import Model
 
 T = TypeVar("T")
 

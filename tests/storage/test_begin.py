@@ -5,7 +5,6 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from tests.storage.deeds import CART, NOW, ask, body, do, grow, hold, numbered, revision, stateless, upsert
 
 from legato_hub.storage.base import (
     DEDUPE_AHEAD_MS,
@@ -26,6 +25,7 @@ from legato_hub.storage.base import (
     Running,
     Storage,
 )
+from tests.storage.deeds import CART, NOW, ask, body, do, grow, hold, numbered, revision, stateless, upsert
 
 
 async def test_past_seq_repeats_its_result(storage: Storage) -> None:

@@ -4,20 +4,6 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tests.storage.deeds import (
-    CART,
-    NOTHING,
-    NOW,
-    OTHER_CART,
-    ask,
-    do,
-    grow,
-    hold,
-    numbered,
-    revision,
-    stateless,
-    upsert,
-)
 
 from legato.protocol.state import Delta
 from legato_hub.storage.base import (
@@ -32,6 +18,20 @@ from legato_hub.storage.base import (
     Repeated,
     Storage,
     Update,
+)
+from tests.storage.deeds import (
+    CART,
+    NOTHING,
+    NOW,
+    OTHER_CART,
+    ask,
+    do,
+    grow,
+    hold,
+    numbered,
+    revision,
+    stateless,
+    upsert,
 )
 
 

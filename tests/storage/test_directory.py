@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
-from tests.storage.deeds import NOW
 
 from legato_hub.storage.base import Storage
+from tests.storage.deeds import NOW
 
 
 async def test_records_are_put_read_and_deleted(storage: Storage) -> None:

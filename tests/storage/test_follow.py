@@ -5,11 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.storage.deeds import CART, NOTHING, NOW, OTHER_CART, do, grow, numbered, revision, upsert
-from tests.storage.engines import Engine
 
 from legato.protocol.state import Delta, apply
 from legato_hub.storage.base import Commit, Committed, Cursor, Gone, Overtaken, Storage, Update
+from tests.storage.deeds import CART, NOTHING, NOW, OTHER_CART, do, grow, numbered, revision, upsert
+from tests.storage.engines import Engine
 
 
 def revisions(updates: list[Update] | Gone) -> list[int] | Gone:

@@ -3,8 +3,6 @@
 import asyncio
 
 import pytest
-from tests.storage.deeds import CART, NOW, OTHER_CART, ask, do, grow, hold, numbered, stateless, upsert
-from tests.storage.engines import Engine
 
 from legato.protocol.state import Delta
 from legato_hub.storage.base import (
@@ -18,6 +16,8 @@ from legato_hub.storage.base import (
     Repeated,
     StorageError,
 )
+from tests.storage.deeds import CART, NOW, OTHER_CART, ask, do, grow, hold, numbered, stateless, upsert
+from tests.storage.engines import Engine
 
 
 async def test_everything_is_there_after_reopening(lasting_engine: Engine) -> None:

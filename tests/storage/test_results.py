@@ -3,8 +3,6 @@
 import asyncio
 from dataclasses import replace
 
-from tests.storage.deeds import CART, NOTHING, NOW, ask, body, do, numbered, stateless
-
 from legato_hub.storage.base import (
     DEDUPE_WINDOW_MS,
     RESULTS_PER_CLIENT,
@@ -17,6 +15,7 @@ from legato_hub.storage.base import (
     Repeated,
     Storage,
 )
+from tests.storage.deeds import CART, NOTHING, NOW, ask, body, do, numbered, stateless
 
 
 def at(milliseconds: int) -> CommandKey:

@@ -11,20 +11,6 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
-from tests.storage.deeds import (
-    CART,
-    NOTHING,
-    NOW,
-    OTHER_CART,
-    ask,
-    do,
-    grow,
-    hold,
-    numbered,
-    revision,
-    stateless,
-    upsert,
-)
 
 from legato_hub.storage.base import (
     LOG_LENGTH,
@@ -40,6 +26,20 @@ from legato_hub.storage.base import (
     Update,
 )
 from legato_hub.storage.sqlite import SQLiteStorage
+from tests.storage.deeds import (
+    CART,
+    NOTHING,
+    NOW,
+    OTHER_CART,
+    ask,
+    do,
+    grow,
+    hold,
+    numbered,
+    revision,
+    stateless,
+    upsert,
+)
 
 WRITER = Path(__file__).parent / "endless_writer.py"
 

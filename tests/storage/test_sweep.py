@@ -2,8 +2,6 @@
 
 import asyncio
 
-from tests.storage.deeds import CART, NOTHING, NOW, OTHER_CART, ask, do, hold, numbered, stateless, upsert
-
 from legato_hub.storage.base import (
     Commit,
     Cursor,
@@ -15,6 +13,7 @@ from legato_hub.storage.base import (
     Repeated,
     Storage,
 )
+from tests.storage.deeds import CART, NOTHING, NOW, OTHER_CART, ask, do, hold, numbered, stateless, upsert
 
 CLOSED_MS, IDLE_MS = 1_000, 100_000
 

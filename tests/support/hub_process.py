@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc.aio
-from tests.support.hub import RunningHub
 
 from legato.orchestrator.v1 import orchestrator_service_pb2_grpc
 from legato_hub.config import default_config
+from tests.support.hub import RunningHub
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 30.0

@@ -4,7 +4,6 @@ import asyncio
 from typing import Any
 
 import grpc.aio
-from tests.support.hub import RunningHub, bearer
 
 from legato.commerce.v1 import cart_intent_pb2
 from legato.orchestrator.v1 import command_pb2, cursor_pb2, stream_pb2
@@ -12,6 +11,7 @@ from legato.protocol import resources, state
 from legato.protocol.entities import assemble_cart
 from legato.protocol.ids import new_id
 from legato.protocol.state import Delta
+from tests.support.hub import RunningHub, bearer
 
 TIMEOUT_S = 10.0
 

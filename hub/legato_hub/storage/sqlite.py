@@ -7,7 +7,6 @@ from itertools import count
 from sqlite3 import Connection
 
 from legato_hub.storage import sqlite_reads as reads
-from legato_hub.storage import sqlite_write_path as write_path
 from legato_hub.storage.base import (
     LOG_LENGTH,
     Begun,
@@ -23,6 +22,7 @@ from legato_hub.storage.base import (
     Update,
 )
 from legato_hub.storage.sqlite_sweep import sweep_records, sweep_resources
+from legato_hub.storage.sqlite_write_path import WritePath
 from legato_hub.storage.sqlite_writer import Writer
 
 SWEEP_LIMIT = 1_000
@@ -39,56 +39,53 @@ class SQLiteStorage:
     def __init__(self, path: str, *, log_length: int = LOG_LENGTH) -> None:
         self._path = path
         self._log_length = log_length
-        self._writer = Writer(path)
+        self._writer = Writer(path, lambda: self._write_path.forget())
         self._followers: dict[str, dict[int, Follower]] = {}
         self._follower_ids = count()
-        self._facts: write_path.Facts
+        self._write_path: WritePath
+        self._epoch = ""
 
     async def open(self) -> None:
-        epoch, opened = await self._writer.open()
+        self._epoch, opened = await self._writer.open()
         durable = self._path != ":memory:"
-        fences = count(opened * write_path.FENCES_PER_OPENING)
-        self._facts = write_path.Facts(epoch, durable, self._log_length, fences)
+        self._write_path = WritePath(self._epoch, opened, durable=durable, log_length=self._log_length)
 
     async def close(self) -> None:
         await self._writer.close()
 
     @property
     def epoch(self) -> str:
-        return self._facts.epoch
+        return self._epoch
 
     @property
     def exclusive(self) -> bool:
         return True
 
     async def begin(self, claim: Claim) -> Begun:
-        facts = self._facts
-        return await self._writer.run(lambda connection: write_path.begin(connection, facts, claim))
+        return await self._writer.run(lambda connection: self._write_path.begin(connection, claim))
 
     async def commit(self, commit: Commit) -> Committed | Overtaken:
-        facts, log_delta = self._facts, commit.delta.to_bytes()
+        log_delta = commit.delta.to_bytes()
         answer, _ = await self._writer.run(
-            lambda connection: write_path.commit(connection, facts, commit, log_delta), self._tell
+            lambda connection: self._write_path.commit(connection, commit, log_delta), self._tell
         )
         return answer
 
     async def release(self, slot: Slot) -> bool:
-        return await self._writer.run(lambda connection: write_path.release(connection, slot))
+        return await self._writer.run(lambda connection: self._write_path.release(connection, slot))
 
     async def load(self, resource: str) -> Loaded | None:
-        epoch = self.epoch
-        return await self._writer.run(lambda connection: reads.load(connection, epoch, resource))
+        return await self._writer.run(lambda connection: reads.load(connection, self._epoch, resource))
 
     async def since(self, resource: str, cursor: Cursor) -> list[Update] | Gone:
-        epoch = self.epoch
-        return await self._writer.run(lambda connection: reads.since(connection, epoch, resource, cursor))
+        return await self._writer.run(lambda connection: reads.since(connection, self._epoch, resource, cursor))
 
     async def last_seq(self, resource: str, client_id: str) -> int:
-        return await self._writer.run(lambda connection: write_path.read_last_seq(connection, resource, client_id))
+        return await self._writer.run(lambda connection: self._write_path.last_seq(connection, resource, client_id))
 
     async def adopt_seq(self, resource: str, client_id: str, last_seq: int) -> int:
         return await self._writer.run(
-            lambda connection: write_path.adopt_seq(connection, resource, client_id, last_seq)
+            lambda connection: self._write_path.adopt_seq(connection, resource, client_id, last_seq)
         )
 
     async def abandoned(self, now: int) -> list[Slot]:
@@ -146,6 +143,7 @@ class SQLiteStorage:
 
     async def sweep(self, now: int, *, closed_ms: int, idle_ms: int) -> int:
         def step(connection: Connection) -> int:
+            self._write_path.forget()
             return sweep_resources(connection, now, closed_ms, idle_ms, SWEEP_STEP)
 
         touched = 0

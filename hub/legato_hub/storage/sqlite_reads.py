@@ -4,7 +4,7 @@ from sqlite3 import Connection
 
 from legato.protocol.state import Delta
 from legato_hub.storage.base import Cursor, Gone, Loaded, Slot, Update
-from legato_hub.storage.sqlite_write_path import SLOT_COLUMNS, slot_from
+from legato_hub.storage.sqlite_heads import SLOT_COLUMNS, slot_from
 
 
 def load(connection: Connection, epoch: str, resource: str) -> Loaded | None:

@@ -72,17 +72,17 @@ CREATE TABLE log (
 );
 CREATE UNIQUE INDEX log_by_revision ON log (rid, revision);
 
--- A client's last seq is the highest here; adopt_seq makes it with a row without a result. Stateless: '' and 0.
+-- A client's last seq is the highest here; adopt_seq makes it with a row of neither command nor result. Stateless
+-- results have client '' and seq 0, so the index orders them by id, which is by time.
 CREATE TABLE result (
     rid INTEGER NOT NULL,
-    command_id TEXT NOT NULL,
     client_id TEXT NOT NULL,
     seq INTEGER NOT NULL,
+    command_id TEXT NOT NULL,
     body_hash BLOB,
     result BLOB
 );
-CREATE UNIQUE INDEX result_by_seq ON result (rid, client_id, seq) WHERE seq > 0;
-CREATE INDEX result_by_id ON result (rid, command_id, seq);
+CREATE UNIQUE INDEX result_by_command ON result (rid, client_id, seq, command_id);
 
 CREATE TABLE record (key TEXT PRIMARY KEY, value BLOB NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX record_by_end ON record (until) WHERE until > 0;

@@ -33,10 +33,14 @@ class _Outcome(NamedTuple):
 
 
 class Writer:
-    """Owns the connection and its thread. All methods are for one event loop."""
+    """Owns the connection and its thread. All methods are for one event loop.
 
-    def __init__(self, path: str) -> None:
+    `on_rollback` is called on the thread whenever work of units was undone, before more is done.
+    """
+
+    def __init__(self, path: str, on_rollback: Callable[[], None]) -> None:
         self._path = path
+        self._on_rollback = on_rollback
         self._queue: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
         self._accepting = False
         self._thread: threading.Thread | None = None
@@ -134,11 +138,13 @@ class Writer:
             except Exception:  # noqa: BLE001 - the second run tells whose it is
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+                self._on_rollback()
                 connection.execute("BEGIN IMMEDIATE")
                 outcomes = [self._attempt(connection, unit) for unit in batch]
             connection.execute("COMMIT")
             return outcomes
         except sqlite3.Error as error:
+            self._on_rollback()
             reason = str(error)
             try:
                 if connection.in_transaction:
@@ -156,6 +162,7 @@ class Writer:
             if not connection.in_transaction:
                 # SQLite itself rolls everything back on a full disk or an I/O error.
                 raise sqlite3.OperationalError(f"the transaction was rolled back: {error}") from error
+            self._on_rollback()
             connection.execute("ROLLBACK TO unit")
             connection.execute("RELEASE unit")
             return _Outcome(unit, None, self._failure(error, str(error)))

@@ -5,8 +5,16 @@ A key or value of a newer hub is left out of the assembled message and does no h
 
 from google.protobuf.message import Message
 
-from legato.commerce.v1 import address_pb2, cart_pb2, discount_pb2, fulfilment_pb2, line_item_pb2, provenance_pb2
-from legato.commerce.v1 import session_pb2, total_pb2
+from legato.commerce.v1 import (
+    address_pb2,
+    cart_pb2,
+    discount_pb2,
+    fulfilment_pb2,
+    line_item_pb2,
+    provenance_pb2,
+    session_pb2,
+    total_pb2,
+)
 from legato.protocol.state import Entries
 
 _CART_PARTS = (
