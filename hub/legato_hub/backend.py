@@ -1,0 +1,162 @@
+"""One backend: the stubs of its adapter, what the adapter claims, and how calls to it fail.
+
+A channel to an adapter is a `LocalChannel` or a network's; it is wrapped once for tracing, and nothing after that can
+tell where the adapter runs.
+"""
+
+from typing import TYPE_CHECKING, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+
+from legato.adapter.v1 import cart_service_pb2, identity_service_pb2
+from legato.adapter.v1.cart_service_pb2_grpc import CartServiceStub
+from legato.adapter.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from legato.adapter.v1.identity_service_pb2_grpc import IdentityServiceStub
+from legato.adapter.v1.inventory_service_pb2_grpc import InventoryServiceStub
+from legato.hosting import Adapter, AdapterLoadError, load_adapter
+from legato.local_channel import LocalChannel
+from legato.orchestrator.v1 import error_pb2
+from legato_hub.backend_errors import read_problem
+from legato_hub.config import BackendConfig
+from legato_hub.core.problem import Problem
+from legato_hub.telemetry.interceptors import traced
+
+if TYPE_CHECKING:
+    from legato.adapter.v1.cart_service_pb2_grpc import CartServiceAsyncStub
+    from legato.adapter.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
+    from legato.adapter.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
+    from legato.adapter.v1.inventory_service_pb2_grpc import InventoryServiceAsyncStub
+
+_Request = TypeVar("_Request", bound=Message)
+_Response = TypeVar("_Response", bound=Message)
+
+CONTRACT_VERSION = "1"
+
+CATALOG = identity_service_pb2.CAPABILITY_CATALOG
+INVENTORY = identity_service_pb2.CAPABILITY_INVENTORY
+CART = identity_service_pb2.CAPABILITY_CART
+
+
+class Backend:
+    """One adapter and what it claims. The stubs and `get_cart` to `resolve_command` raise grpc.aio.AioRpcError."""
+
+    def __init__(self, name: str, config: BackendConfig, channel: grpc.aio.Channel) -> None:
+        self.name = name
+        self.timeout_s = config.timeout_ms / 1000
+        """The longest that a call may take."""
+        self.channel = channel
+        wrapped = traced(channel)
+        # Not traced: nobody's request leads to these calls.
+        self.identity: IdentityServiceAsyncStub = IdentityServiceStub(channel)
+        self.catalog: CatalogServiceAsyncStub = CatalogServiceStub(wrapped)
+        self.inventory: InventoryServiceAsyncStub = InventoryServiceStub(wrapped)
+        self.cart: CartServiceAsyncStub = CartServiceStub(wrapped)
+        self.info: identity_service_pb2.GetInfoResponse | None = None
+        """What the adapter claims; None while it has not said so."""
+
+    async def start(self) -> None:
+        """Get to know the adapter. Raise AdapterLoadError."""
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """End what runs, then let go."""
+        raise NotImplementedError
+
+    def require(self, capability: identity_service_pb2.Capability.ValueType) -> identity_service_pb2.GetInfoResponse:
+        """What the adapter claims. Raise Problem: BACKEND_UNAVAILABLE while that is unknown, CAPABILITY_MISSING."""
+        if self.info is None:
+            message = f"backend {self.name} has not answered yet"
+            raise Problem(error_pb2.ERROR_REASON_BACKEND_UNAVAILABLE, message, retry_ms=1_000)
+        if capability not in self.info.capabilities:
+            word = identity_service_pb2.Capability.Name(capability).removeprefix("CAPABILITY_").lower()
+            raise Problem(error_pb2.ERROR_REASON_CAPABILITY_MISSING, f"backend {self.name} has no {word}")
+        return self.info
+
+    def failed(self, code: grpc.StatusCode) -> None:
+        """Told of each call that failed."""
+
+    async def read(
+        self, method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response], request: _Request, timeout: float
+    ) -> _Response:
+        """Call a method that only reads, for at most `timeout` seconds. Raise Problem as `read_problem` says."""
+        try:
+            return await self._call(method, request, min(timeout, self.timeout_s))
+        except grpc.aio.AioRpcError as error:
+            raise read_problem(error, self.name, type(request).DESCRIPTOR.name) from None
+
+    async def claims(self) -> identity_service_pb2.GetInfoResponse:
+        """See `CartBackend`."""
+        return self.require(CART)
+
+    async def get_cart(
+        self, request: cart_service_pb2.GetCartRequest, timeout: float
+    ) -> cart_service_pb2.GetCartResponse:
+        """See `CartBackend`."""
+        return await self._call(self.cart.GetCart, request, timeout)
+
+    async def apply_command(
+        self, request: cart_service_pb2.ApplyCommandRequest, timeout: float
+    ) -> cart_service_pb2.ApplyCommandResponse:
+        """See `CartBackend`."""
+        return await self._call(self.cart.ApplyCommand, request, timeout)
+
+    async def resolve_command(
+        self, request: cart_service_pb2.ResolveCommandRequest, timeout: float
+    ) -> cart_service_pb2.ResolveCommandResponse:
+        """See `CartBackend`."""
+        return await self._call(self.cart.ResolveCommand, request, timeout)
+
+    async def _call(
+        self, method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response], request: _Request, timeout: float
+    ) -> _Response:
+        try:
+            return await method(request, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            self.failed(error.code())
+            raise
+
+
+class EmbeddedBackend(Backend):
+    """An adapter in this process. The hub does not start without it."""
+
+    def __init__(self, name: str, config: BackendConfig) -> None:
+        self._local = LocalChannel()
+        super().__init__(name, config, self._local)
+        self._config = config
+        self._adapter: Adapter | None = None
+
+    async def start(self) -> None:
+        try:
+            self._adapter = load_adapter(self._config.adapter, self._config.plain_options())
+            self._adapter.add_to(self._local)
+            await self._adapter.start()
+            info = await self.identity.GetInfo(identity_service_pb2.GetInfoRequest(), timeout=self.timeout_s)
+        except Exception as error:
+            # Whatever an adapter raises, the operator is to learn which backend it was.
+            raise AdapterLoadError(f"backend {self.name!r} cannot start: {text_of(error)}") from error
+        if fault := fault_of(info):
+            raise AdapterLoadError(f"backend {self.name!r}: {fault}")
+        self.info = info
+
+    async def close(self) -> None:
+        await self._local.close()
+        if self._adapter is not None:
+            await self._adapter.close()
+
+
+def fault_of(info: identity_service_pb2.GetInfoResponse) -> str:
+    """Why an adapter that introduces itself like this cannot be used; empty if it can."""
+    if info.contract_version != CONTRACT_VERSION:
+        return f"it speaks version {info.contract_version!r} of the adapter contract, the hub {CONTRACT_VERSION!r}"
+    if CART in info.capabilities and info.effect_class == identity_service_pb2.EFFECT_CLASS_UNSPECIFIED:
+        return "it has carts and does not say which effect class"
+    return ""
+
+
+def text_of(error: Exception) -> str:
+    """What went wrong, for the log and whoever configured the adapter."""
+    if isinstance(error, grpc.aio.AioRpcError):
+        return f"{error.code().name}: {error.details()}"
+    return str(error) or type(error).__name__
