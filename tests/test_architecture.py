@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = (ROOT / "clients/python", ROOT / "hub", ROOT / "adapters")
+SOURCES = (ROOT / "clients/python", ROOT / "hub", ROOT / "adapters", ROOT / "demo")
 
 # The only places where the light client may reach beyond grpcio and protobuf. The import must stand inside a
 # function (or under TYPE_CHECKING), so that the client works where the library is not installed.

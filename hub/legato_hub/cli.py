@@ -167,7 +167,7 @@ def demo(
     from importlib import import_module
 
     try:
-        main = import_module("legato_hub.demo").main
+        main = import_module("legato_demo.play").main
     except ModuleNotFoundError as error:
         refuse(f"the demo needs the extra `demo`: pip install 'legato[demo]' ({error})")
     raise typer.Exit(main(once, backend))

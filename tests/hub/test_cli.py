@@ -198,16 +198,16 @@ def test_demo_leaves_with_the_status_of_the_play(monkeypatch: pytest.MonkeyPatch
         played.append((once, backend))
         return 3
 
-    module = types.ModuleType("legato_hub.demo")
+    module = types.ModuleType("legato_demo.play")
     vars(module)["main"] = main
-    monkeypatch.setitem(sys.modules, "legato_hub.demo", module)
+    monkeypatch.setitem(sys.modules, "legato_demo.play", module)
     assert legato("demo").exit_code == 3
     assert legato("demo", "--once", "--backend", "vendure").exit_code == 3
     assert played == [(False, "reference"), (True, "vendure")]
 
 
 def test_demo_names_the_extra_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "legato_hub.demo", None)
+    monkeypatch.setitem(sys.modules, "legato_demo.play", None)
     result = legato("demo")
     assert result.exit_code == 2
     assert "pip install 'legato[demo]'" in result.stderr
