@@ -19,6 +19,7 @@ from legato.replica import Replica
 from legato.subscription import State, Subscription
 
 CARTS = ("carts/a", "carts/b")
+IN_FLIGHT = 100
 
 
 def add(resource: str, sku: str, steps: int = 1) -> Command:
@@ -88,21 +89,21 @@ class ModelHub:
     def serve(self, id_: str, *, first: bool = False) -> None:
         name, sent = self.following[id_]
         cart = self.carts[name]
-        lie = self.lie_next.popleft() if self.lie_next and not first else ""
+        lie = self.lie_next.popleft() if self.lie_next else ""
         self.following[id_] = (name, cart.revision)
         cursor = cursor_pb2.Cursor(epoch=self.epoch, revision=cart.revision)
         last = cart.last_seq or 0
-        if lie == "lose":
+        if lie == "lose" and not first:
             return
         if sent < cart.floor or sent > cart.revision:
-            digest = b"?" * 32 if lie == "digest" else state.digest(cart.states[-1])
-            payload = state.entries_to_bytes(cart.states[-1])
+            told = cart.states[-1] | ({"cart": b"torn"} if lie == "tear" else {})
+            digest, payload = state.digest(cart.states[-1]), state.entries_to_bytes(told)
             snapshot = stream_pb2.Snapshot(
                 subscription_id=id_, target=name, cursor=cursor, digest=digest, payload=payload, last_seq=last
             )
             self.say(ServerMessage(snapshot=snapshot))
         elif sent == cart.revision:
-            digest = b"?" * 32 if lie == "digest" else state.digest(cart.states[-1])
+            digest = b"?" * 32 if lie == "tear" else state.digest(cart.states[-1])
             progress = stream_pb2.Progress(subscription_id=id_, cursor=cursor, digest=digest, last_seq=last)
             self.say(ServerMessage(progress=progress))
         else:
@@ -122,7 +123,7 @@ class ModelHub:
     def receive(self, request: ConnectRequest) -> None:
         match request.WhichOneof("message"):
             case "hello":
-                limits = stream_pb2.Limits(max_commands_in_flight=16)
+                limits = stream_pb2.Limits(max_commands_in_flight=IN_FLIGHT)
                 self.say(ServerMessage(welcome=stream_pb2.Welcome(limits=limits)))
             case "subscribe":
                 asked = request.subscribe
@@ -138,6 +139,8 @@ class ModelHub:
             case "unsubscribe":
                 self.following.pop(request.unsubscribe.subscription_id, None)
             case "command":
+                under_way = {m.command_result.command_id for messages in self.out for m in messages}
+                assert request.command.command_id not in under_way, "a command is not sent again before its answer"
                 self.say(ServerMessage(command_result=self.execute(request.command)))
             case "ack":
                 self.acknowledged += 1
