@@ -13,9 +13,11 @@ import pytest
 
 from legato.hosting import load_adapter
 from legato.local_channel import LocalChannel
+from legato_adapters.vendure.dev_server import VendureServer
 from tests.adapters.shops import SHOPS, Shop
 from tests.support.adapter_process import AdapterProcess, running_adapter
 from tests.support.adapter_user import CartUser, Stubs
+from tests.support.vendure import shared_vendure
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,6 +40,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def reference_options(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
     return {"path": str(tmp_path_factory.mktemp("reference") / "shop.db")}
+
+
+@pytest.fixture(scope="session")
+def vendure_server() -> Iterator[VendureServer]:
+    with shared_vendure() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def vendure_options(vendure_server: VendureServer) -> Mapping[str, Any]:
+    return {"url": f"http://127.0.0.1:{vendure_server.port}"}
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,8 @@ class Shop:
     """Another of this kind."""
     abundant_sku: str
     """10,000 are in stock."""
+    abundance: int
+    """So many of it a cart takes beside a few other things: a power of two."""
     low_sku: str
     low_stock: int
     """Exactly so many of `low_sku` can be sold, at least 2."""
@@ -93,6 +95,7 @@ REFERENCE = Shop(
     sku="SOCK-3941",
     other_sku="BAR-APPLE",
     abundant_sku="PEG-ALU",
+    abundance=8192,
     low_sku="STOVE-TI",
     low_stock=5,
     empty_sku="LAMP-400-RED",
@@ -109,4 +112,40 @@ REFERENCE = Shop(
     },
 )
 
-SHOPS = [REFERENCE]
+VENDURE = Shop(
+    name="vendure",
+    factory="legato_adapters.vendure:create",
+    effect_class=identity_service_pb2.EFFECT_CLASS_ABSOLUTE,
+    intents=ALL_INTENTS,
+    store="roastery",
+    country="DE",
+    currency="EUR",
+    locale="en",
+    tax_included=True,
+    unserved=("US", "USD"),
+    products=16,
+    slug="ethiopia-yirgacheffe",
+    product_skus=frozenset({"YIR-250-BEAN", "YIR-250-FILT", "YIR-1000-BEAN", "YIR-1000-FILT"}),
+    search_word="yirgacheffe",
+    category="filter-coffee",
+    sku="HUI-250-BEAN",
+    other_sku="LIN-250-BEAN",
+    abundant_sku="BRA-1000-BEAN",
+    abundance=512,  # An order of Vendure's has at most 999 pieces.
+    low_sku="KEN-250-BEAN",
+    low_stock=5,
+    empty_sku="SCALE-01",
+    locations=frozenset(),  # Shoppers are not told what lies where.
+    discount_code="ROAST10",
+    refused_codes=("SPRING2024", "NO-SUCH-CODE"),
+    address={
+        "first_name": "Ada",
+        "last_name": "Berg",
+        "street": "Lindenweg 1",
+        "postal_code": "10115",
+        "city": "Berlin",
+        "country": "DE",
+    },
+)
+
+SHOPS = [REFERENCE, VENDURE]

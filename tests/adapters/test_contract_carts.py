@@ -65,8 +65,8 @@ async def test_add_more_of_the_same_and_something_else(shop: Shop, user: CartUse
     await user.add(shop.sku, 1)
     await user.add(shop.sku, 2)
     await user.add(shop.other_sku, 4)
-    await user.add(shop.abundant_sku, 8192)
-    assert await user.steps() == {shop.sku: 3, shop.other_sku: 4, shop.abundant_sku: 8192}
+    await user.add(shop.abundant_sku, shop.abundance)
+    assert await user.steps() == {shop.sku: 3, shop.other_sku: 4, shop.abundant_sku: shop.abundance}
 
 
 async def test_totals_add_up(shop: Shop, user: CartUser) -> None:

@@ -37,6 +37,8 @@ Code = grpc.StatusCode
 
 _ALL_INTENTS = [field.name for field in cart_intent_pb2.CartIntent.DESCRIPTOR.fields]
 _START_TIMEOUT_S = 5.0
+# Who the adapter is must be told also while the backend is down.
+_CLAIM_TIMEOUT_S = 2.0
 
 
 class VendureAdapter:
@@ -69,12 +71,12 @@ class VendureAdapter:
         await self._api.close()
 
 
-async def _claimed(channels: Channels, deadline: float | None) -> list[str]:
+async def _claimed(channels: Channels) -> list[str]:
     """The intents that can be executed. A note can where orders have a field for it: unknown until Vendure answered."""
     known = channels.known
     if known is None:
         try:
-            known = await channels.get(deadline)
+            known = await channels.get(time.monotonic() + _CLAIM_TIMEOUT_S)
         except ApiError as error:
             _log.warning("Vendure is not there yet: %s", error)
     return [name for name in _ALL_INTENTS if name != "set_note" or (known is not None and known.note)]
@@ -98,7 +100,7 @@ class _IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
                 identity_service_pb2.CAPABILITY_CART,
             ],
             effect_class=identity_service_pb2.EFFECT_CLASS_ABSOLUTE,
-            cart_intents=await _claimed(self._channels, _deadline(context)),
+            cart_intents=await _claimed(self._channels),
         )
 
     async def Probe(
@@ -166,7 +168,7 @@ class _CartServicer(cart_service_pb2_grpc.CartServiceServicer):
         intent = request.intent.WhichOneof("intent")
         if intent is None:
             await _abort(context, Failure(Code.INVALID_ARGUMENT, "intent must be set"))
-        if intent == "set_note" and intent not in await _claimed(self._channels, _deadline(context)):
+        if intent == "set_note" and intent not in await _claimed(self._channels):
             await _abort(context, Failure(Code.UNIMPLEMENTED, "orders of this Vendure have no field `note`"))
 
 
