@@ -17,7 +17,7 @@ _CART = (
         """
 fragment Cart on Order {
   id code state active createdAt currencyCode couponCodes NOTE
-  shipping shippingWithTax total totalWithTax
+  totalWithTax
   promotions { id couponCode name }
   discounts { MONEY }
   surcharges { id description price priceWithTax }
