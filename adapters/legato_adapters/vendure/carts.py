@@ -67,7 +67,7 @@ class Carts:
     async def apply(
         self, request: cart_service_pb2.ApplyCommandRequest, deadline: float | None
     ) -> cart_service_pb2.ApplyCommandResponse:
-        if request.intent.HasField("create_cart"):
+        if request.intent.HasField("create_cart") and not request.adapter_state:
             return await self._lanes.change(request.cart_id, lambda: self._create(request, deadline))
         notebook = _notebook(request.context, request.cart_id, request.adapter_state)
         return await self._lanes.change(request.cart_id, lambda: self._apply(request, notebook, deadline))
@@ -152,6 +152,8 @@ class Carts:
         before = await call.talk.order()
         if before["state"] not in OPEN_STATES:
             raise _not_active()
+        if request.intent.HasField("create_cart"):
+            raise intents.Refusal(cart_service_pb2.REJECTION_REASON_CART_EXISTS, "the cart exists")
         return await intents.Change(call.talk, self._skus, deadline, call.notebook, before).execute(request)
 
     async def _inactive(
