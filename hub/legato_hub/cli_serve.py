@@ -20,14 +20,15 @@ def serve(config: Config) -> None:
     except tracing.TracingError as error:
         refuse(str(error))
     try:
-        _runner()(run(config))
+        event_loop_runner()(run(config))
     except (AdapterLoadError, StorageError, OSError) as error:
         refuse(str(error), 1)
     finally:
         tracing.shutdown()
 
 
-def _runner() -> Callable[[Coroutine[Any, Any, None]], None]:
+def event_loop_runner() -> Callable[[Coroutine[Any, Any, None]], None]:
+    """What runs the hub: uvloop wherever there is one."""
     try:
         import uvloop
     except ImportError:  # not made for Windows

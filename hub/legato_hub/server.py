@@ -267,6 +267,13 @@ def channel_options(config: Config) -> list[tuple[str, int]]:
     ]
 
 
+def settle_collector() -> None:
+    """What exists now stays: the garbage collector need not look at it again and again, and at the rest less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 50)
+
+
 async def run(config: Config) -> None:
     """Serve until SIGTERM or SIGINT, then drain."""
     hub = Hub(config, failpoints=os.environ.get("LEGATO_FAILPOINTS", ""))
@@ -275,10 +282,7 @@ async def run(config: Config) -> None:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)
     await hub.start()
-    # What exists now stays: the collector need not look at it again and again.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 50)
+    settle_collector()
     host = config.server.listen.rpartition(":")[0]
     print(f"legato serves on {host}:{hub.port}", flush=True)
     try:
