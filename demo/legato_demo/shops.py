@@ -40,14 +40,14 @@ async def reference(folder: Path) -> AsyncIterator[Shop]:
 @asynccontextmanager
 async def vendure(folder: Path) -> AsyncIterator[Shop]:
     """A real Vendure server with a shop of its own kind. Its packages are installed by `make demo BACKEND=vendure`."""
-    from legato_adapters.vendure import read_order
+    from legato_adapters.vendure.admin import read_order
     from legato_adapters.vendure.dev_server import running_vendure
 
     async with running_vendure(VENDURE_PEER) as server:
 
         async def read(cart: cart_pb2.Cart) -> dict[str, int]:
             order = next(ref for ref in cart.refs if ref.type == "Order")
-            return await read_order(server, order.id)
+            return await read_order(server.admin_api, (server.username, server.password), order.id)
 
         options = {"url": server.shop_api.removesuffix("/shop-api")}
         config = {"name": "vendure", "adapter": "legato_adapters.vendure:create", "options": options}

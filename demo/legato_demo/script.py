@@ -1,0 +1,154 @@
+"""`legato demo --once`: a play that checks itself.
+
+Added quantities are powers of two, so that a loss or a doubling can be read off the sum.
+"""
+
+import asyncio
+import signal
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import legato
+from legato_demo.channels import Channel
+from legato_demo.hub_process import HubProcess
+from legato_demo.identities import Identities
+from legato_demo.network import Network
+from legato_demo.shops import SHOPS, Shop
+
+EXPECTED = 255
+"""1 + 2 + 4 + … + 128."""
+
+KILLED_AT = 8
+"""The call after which the hub dies: creating the cart was the first, adding 64 is the eighth."""
+
+
+async def play(backend: str) -> bool:
+    """Play the script; whether everybody agrees in the end, with each other and with the backend."""
+    with TemporaryDirectory(prefix="legato-demo-") as name:
+        folder = Path(name)
+        say("", f"starting a hub on {backend} …")
+        async with SHOPS[backend](folder) as shop, AsyncExitStack() as stack:
+            hub = HubProcess(folder, shop.config)
+            stack.push_async_callback(hub.kill)
+            await hub.start(failpoints=f"write.after_adapter=kill@{KILLED_AT}")
+            network = Network(hub.port)
+            await network.mend()
+            stack.push_async_callback(network.cut)
+            agreed = await _play(shop, hub, network, folder, stack)
+            drained = await hub.stop()
+            say("hub", "drained and stopped" if drained else "did not stop by itself")
+            return agreed and drained
+
+
+async def _play(shop: Shop, hub: HubProcess, network: Network, folder: Path, stack: AsyncExitStack) -> bool:
+    identities = Identities(hub.secret)
+    credential = identities.customer("ada", "Ada")
+
+    web_hub = await stack.enter_async_context(legato.connect(hub.target, channel_key="dev-web", channel="web"))
+    await web_hub.sign_in(credential)
+    web = Channel("web", web_hub, await web_hub.create_cart())
+    await web.cart.add(shop.sku, 1)
+    say("web", f"signs in as Ada, makes a cart and adds 1 × {shop.sku}")
+
+    app_hub = await stack.enter_async_context(legato.connect(hub.target, channel_key="dev-app", channel="app"))
+    await app_hub.sign_in(credential)
+    app = Channel("app", app_hub, app_hub.active_cart())
+    await app.shows({shop.sku: 1})
+    say("app", "signs in as Ada too, and shows her cart")
+    await app.cart.add(shop.sku, 2)
+    await web.shows({shop.sku: 3})
+    say("app", "adds 2; the web shows 3")
+
+    code = (await web_hub.share_cart(web.cart.id)).code
+    say("web", f"shares the cart: {code}")
+    till_hub = await stack.enter_async_context(
+        legato.connect(
+            f"127.0.0.1:{network.port}",
+            access_token=identities.terminal("till-4", "berlin"),
+            channel="pos",
+            name="Till 4",
+            outbox=legato.SQLiteOutbox(folder / "till.sqlite3"),
+        )
+    )
+    till = Channel("till", till_hub, await till_hub.look_up_cart(code))
+    await till.shows({shop.sku: 3})
+    await till.cart.add(shop.sku, 4)
+    await web.shows({shop.sku: 7})
+    say("till", "joins by the code and adds 4; the web shows 7")
+
+    await network.cut()
+    await till.until(lambda channel: not channel.cart.view.connected)
+    snapshots, deltas = till.cart.replica.snapshots, till.cart.replica.deltas
+    say("till", "loses its network")
+    await web.cart.add(shop.sku, 8)
+    await app.cart.add(shop.sku, 16)
+    await web.shows({shop.sku: 31})
+    offline = till.add_later(shop.sku, 32)
+    say("web", f"adds 8, the app adds 16; the till still shows {till.lines[shop.sku]}, and sells 32 offline")
+    await network.mend()
+    await offline.result()
+    for channel in (web, app, till):
+        await channel.shows({shop.sku: 63})
+    by_deltas = till.cart.replica.snapshots == snapshots and till.cart.replica.deltas > deltas
+    say(
+        "till",
+        f"is back: resumed by {till.cart.replica.deltas - deltas} delta messages, "
+        f"{till.cart.replica.snapshots - snapshots} snapshots; everybody shows 63",
+    )
+
+    lost = app.add_later(shop.sku, 64)
+    died = await hub.died()
+    in_backend = await shop.read(web.cart.view.confirmed)
+    say("hub", f"is dead (exit code {died}) between the backend's commit and its own: the backend has {in_backend}")
+    await hub.start()
+    say("hub", "is started again")
+    await lost.result()
+    await web.cart.add(shop.sku, 128)
+    for channel in (web, app, till):
+        await channel.shows({shop.sku: EXPECTED})
+    say("web", f"adds 128; everybody shows {EXPECTED}")
+    return await _agree(shop, [web, app, till], by_deltas and died == -9)
+
+
+async def _agree(shop: Shop, channels: list[Channel], so_far: bool) -> bool:
+    expected = {shop.sku: EXPECTED}
+    in_backend = await shop.read(channels[0].cart.view.confirmed)
+    print()
+    for channel in channels:
+        print(f"  {channel.label:9} {channel.lines}  revision {channel.revision}  {channel.digest}")
+    print(f"  {'backend':9} {in_backend}  read past the hub")
+    agreed = (
+        so_far
+        and in_backend == expected
+        and all(channel.lines == expected for channel in channels)
+        and len({channel.digest for channel in channels}) == 1
+    )
+    print(f"\n{'All agree.' if agreed else 'THEY DO NOT AGREE.'}", flush=True)
+    return agreed
+
+
+def say(who: str, what: str) -> None:
+    """One line of the play."""
+    print(f"{who:>5}  {what}", flush=True)
+
+
+async def _until_told_to_stop(backend: str) -> bool:
+    """The play; SIGTERM ends it as Ctrl-C does, and takes hub and backend along."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await play(backend)
+
+
+def main(backend: str) -> int:
+    """The exit status."""
+    try:
+        return 0 if asyncio.run(_until_told_to_stop(backend)) else 1
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("\nThe play was broken off.", file=sys.stderr)
+        return 130
+    except (TimeoutError, RuntimeError, legato.LegatoError) as error:
+        print(f"\nThe play broke off: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
