@@ -104,7 +104,8 @@ class Connection:
         if self.open:
             self._outgoing.append(ConnectRequest(authenticate=stream_pb2.Authenticate(access_token=access_token)))
         elif not self.stopped and self.reconnect_at is None:
-            self.reconnect_at = now
+            delay = jitter(self.rng, self._attempts, RECONNECT_BASE, RECONNECT_CAP) if self._attempts > 1 else 0.0
+            self.reconnect_at = now + delay
 
     def unconfirmed(self, subscription: Subscription) -> list[Command]:
         """The commands whose effect is not in the subscription's state yet, in order."""
@@ -172,10 +173,11 @@ class Connection:
             return
         if isinstance(error, FINAL):
             self.stop(error)
-        elif isinstance(error, errors.Unauthenticated):
-            self._events.append(events.TokenNeeded(error))
         elif drain is not None:
             self.reconnect_at = max(now, drain[1])
+        elif isinstance(error, errors.Unauthenticated):
+            self._attempts += 1
+            self._events.append(events.TokenNeeded(error))
         else:
             self._attempts += 1
             delay = jitter(self.rng, self._attempts, RECONNECT_BASE, RECONNECT_CAP)

@@ -1,0 +1,175 @@
+"""A hub as a channel sees it: handles of what it follows, and calls."""
+
+from typing import TypeVar, Unpack
+
+from legato import errors, intents
+from legato.carts import CartHandle
+from legato.commerce.v1.session_pb2 import Session
+from legato.intents import MarketOptions
+from legato.link import Link
+from legato.orchestrator.v1 import reads_pb2
+from legato.orchestrator.v1.stream_pb2 import IdentitySummary
+from legato.pending import PendingCommand
+from legato.protocol import ids, resources
+from legato.sessions import SessionHandle
+
+_Handle = TypeVar("_Handle", CartHandle, SessionHandle)
+
+
+class Hub:
+    """A channel's connection to a hub; made by `connect`. To be used in the event loop that made it."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._handles: dict[str, CartHandle | SessionHandle] = {}
+        self._session_id = ""
+        link.on_identity = self._identified
+
+    @property
+    def identity(self) -> IdentitySummary:
+        """Who the hub takes this client for: kind, tenant, session, end. Empty before the first connection."""
+        return self._link.identity
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a stream that the hub has welcomed."""
+        return self._link.core.welcome
+
+    @property
+    def error(self) -> errors.LegatoError | None:
+        """Why there is no connection, as far as is known."""
+        return self._link.token_error or self._link.core.error
+
+    @property
+    def access_token(self) -> str:
+        """The present token. A shopper's may be kept to come back to the same session with; it is a secret."""
+        return self._link.token
+
+    @property
+    def pending(self) -> tuple[PendingCommand, ...]:
+        """All commands without a result, those that a former process left in the outbox included."""
+        return tuple(self._link.pending.values())
+
+    @property
+    def session(self) -> SessionHandle:
+        """The shopper's own session. It follows the shopper: after sign-in it may be another one."""
+        return self.session_handle(self._own_session())
+
+    def session_handle(self, session_id: str) -> SessionHandle:
+        """A session by id, for services and operators."""
+        return self._follow(resources.session(session_id), SessionHandle)
+
+    def cart(self, cart_id: str) -> CartHandle:
+        """A cart by id; followed from now on. The same handle each time."""
+        return self._follow(resources.cart(cart_id), CartHandle)
+
+    def active_cart(self) -> CartHandle:
+        """Whatever cart is the active one of the shopper's own session."""
+        return self._follow(resources.active_cart(self._own_session()), CartHandle)
+
+    def start_cart(self, **market: Unpack[MarketOptions]) -> CartHandle:
+        """Begin a cart without waiting for the hub: it can be filled at once, also without a network."""
+        cart = self.cart(ids.new_id())
+        cart.submit(intents.create_cart(**market))
+        return cart
+
+    async def create_cart(self, *, timeout: float = 10.0, **market: Unpack[MarketOptions]) -> CartHandle:
+        """Make a cart. Raises why the hub refuses it (UnknownCurrency, …), or OutcomePending."""
+        cart = self.cart(ids.new_id())
+        try:
+            await cart.submit(intents.create_cart(**market), timeout=timeout).result(timeout)
+        except errors.LegatoError:
+            cart.close()
+            raise
+        await cart.live(timeout)
+        return cart
+
+    async def sign_in(self, credential: str, *, timeout: float = 10.0) -> Session:
+        """Sign the shopper in with what the hub's verifier understands. Raises Unauthenticated if it is not accepted.
+
+        The customer's session, which `session` and `active_cart()` follow from now on.
+        """
+        request = reads_pb2.SignInRequest(credential=credential)
+        response = await self._link.call(self._link.stub.SignIn, request, timeout)
+        await self.authenticate(response.access_token, timeout=timeout)
+        return response.session
+
+    async def authenticate(self, access_token: str, *, timeout: float = 10.0) -> None:
+        """Go on under another token. Raises what the hub says against it; then the former one stays."""
+        await self._link.authenticate(access_token, timeout)
+
+    async def share_cart(self, cart_id: str, *, timeout: float = 10.0) -> reads_pb2.ShareCartResponse:
+        """A short-lived code that lets another channel of the tenant at a cart (phone to till)."""
+        return await self._link.call(self._link.stub.ShareCart, reads_pb2.ShareCartRequest(cart_id=cart_id), timeout)
+
+    async def look_up_cart(self, code: str, *, timeout: float = 10.0) -> CartHandle:
+        """The cart behind a code. Raises ShareCodeInvalid, or Throttled after five wrong ones."""
+        request = reads_pb2.LookUpCartRequest(code=code)
+        response = await self._link.call(self._link.stub.LookUpCart, request, timeout)
+        return self.cart(response.cart.id)
+
+    async def search(
+        self,
+        query: str = "",
+        *,
+        category: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float = 10.0,
+        **market: Unpack[MarketOptions],
+    ) -> reads_pb2.SearchProductsResponse:
+        """A page of products, best first; an empty query lists all."""
+        request = reads_pb2.SearchProductsRequest(
+            query=query,
+            category=category,
+            page_size=page_size,
+            page_token=page_token,
+            market=reads_pb2.Market(**market),
+        )
+        return await self._link.call(self._link.stub.SearchProducts, request, timeout)
+
+    async def product_page(
+        self, product_id: str = "", *, slug: str = "", timeout: float = 10.0, **market: Unpack[MarketOptions]
+    ) -> reads_pb2.GetProductPageResponse:
+        """Everything a product page shows, by product id or slug. What a late backend left out stands in `gaps`."""
+        request = reads_pb2.GetProductPageRequest(market=reads_pb2.Market(**market))
+        if slug:
+            request.slug = slug
+        else:
+            request.product_id = product_id
+        return await self._link.call(self._link.stub.GetProductPage, request, timeout)
+
+    async def availability(
+        self, *skus: str, location_id: str = "", timeout: float = 10.0, **market: Unpack[MarketOptions]
+    ) -> reads_pb2.GetAvailabilityResponse:
+        """Stock of 1 to 100 variants, by location."""
+        request = reads_pb2.GetAvailabilityRequest(
+            skus=skus, location_id=location_id, market=reads_pb2.Market(**market)
+        )
+        return await self._link.call(self._link.stub.GetAvailability, request, timeout)
+
+    def _own_session(self) -> str:
+        if not self._session_id:
+            kind = self.identity.kind or "client that never was connected"
+            raise errors.NotFound(f"a {kind} has no session of its own")
+        return self._session_id
+
+    def _follow(self, resource: str, kind: type[_Handle]) -> _Handle:
+        resources.parse(resource)
+        known = self._handles.get(resource)
+        if not isinstance(known, kind) or known.closed:
+            known = kind(self._link, resource)
+            self._handles[resource] = known
+        else:
+            known.revive()
+        return known
+
+    def _identified(self, identity: IdentitySummary) -> None:
+        former, self._session_id = self._session_id, identity.session_id
+        if not former or not identity.session_id or former == identity.session_id:
+            return
+        for name in (resources.session, resources.active_cart):
+            handle = self._handles.pop(name(former), None)
+            if handle is not None and not handle.closed and name(identity.session_id) not in self._handles:
+                handle.rebind(name(identity.session_id))
+                self._handles[handle.resource] = handle
