@@ -80,10 +80,12 @@ class Connection:
             async for batch in downstream.batches():
                 yield batch
         finally:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
             self._connections.leave(downstream)
-            await downstream.close()
+            reader.cancel()
+            try:
+                await asyncio.gather(reader, return_exceptions=True)
+            finally:
+                await downstream.close()
 
     async def _greet(self, requests: AsyncIterator[stream_pb2.ConnectRequest]) -> Downstream:
         first = await anext(requests, None)
@@ -121,6 +123,7 @@ class Connection:
         """Serve the client's messages in order. Ends the stream when the client has ended its half, or by a Problem."""
         try:
             async for request in requests:
+                await downstream.room()
                 await self._serve(request, downstream)
             # The client has said all it wanted to: let it have its answers, then end.
             await asyncio.gather(*self._workers)

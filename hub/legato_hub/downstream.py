@@ -8,6 +8,7 @@ from typing import Any
 from legato.commerce.v1 import session_pb2
 from legato.orchestrator.v1 import command_pb2, error_pb2, stream_pb2
 from legato.protocol import resources
+from legato.protocol.resources import Resource
 from legato_hub.access import Access
 from legato_hub.amend import now_ms
 from legato_hub.core.cursor import Cursor
@@ -17,11 +18,14 @@ from legato_hub.core.problem import Problem, invalid
 from legato_hub.core.resume import resume
 from legato_hub.live import Live, LiveResources
 from legato_hub.pacer import Pacer
-from legato_hub.storage.base import Storage, StorageError
+from legato_hub.storage.base import Gone, Storage, StorageError, Update
 from legato_hub.telemetry.interceptors import stream_opened
 from legato_hub.telemetry.tracing import tracer
 
 _log = logging.getLogger(__name__)
+
+BACKLOG = 256
+"""Answers and results on their way to a client at which nothing more is read from it."""
 
 
 class Watcher:
@@ -30,7 +34,10 @@ class Watcher:
     def __init__(self, downstream: "Downstream", subscription: Subscription) -> None:
         self._downstream = downstream
         self.subscription = subscription
+        self.target = ""
+        """Name of the resource that it is to show; empty for an active cart while there is none."""
         self.live: Live | None = None
+        """The resource that it does show; another than the target only while that is being read."""
         self.session: _SessionWatch | None = None
         """For an active cart: what tells that another cart became it."""
 
@@ -63,12 +70,24 @@ class _SessionWatch:
 
 
 def _active_cart_of(session: Live) -> str:
-    return session_pb2.Session.FromString(session.entries.get("session", b"")).active_cart_id
+    """The name of a session's active cart; empty for none."""
+    cart_id = session_pb2.Session.FromString(session.entries.get("session", b"")).active_cart_id
+    return resources.cart(cart_id) if cart_id else ""
 
 
 def _rights_of(session: Live) -> object:
     carts = frozenset(key for key in session.entries if key.startswith("cart/"))
     return session.entries.get("login"), carts
+
+
+def _expired() -> Problem:
+    return Problem(error_pb2.ERROR_REASON_TOKEN_EXPIRED, "the identity of this stream has expired")
+
+
+def _unreadable(resource: str) -> Problem:
+    _log.exception("cannot serve a subscription", extra={"resource": resource})
+    message = "the hub cannot read its storage"
+    return Problem(error_pb2.ERROR_REASON_STORAGE_UNAVAILABLE, message, retry_ms=1_000)
 
 
 class Downstream:
@@ -108,6 +127,7 @@ class Downstream:
             )
         self._tasks: set[asyncio.Task[None]] = set()
         self._expiry: asyncio.TimerHandle | None = None
+        self._taken = asyncio.Event()
         self._end: BaseException | None = None
         self._ended = False
 
@@ -120,13 +140,7 @@ class Downstream:
     async def change_identity(self, identity: Identity) -> None:
         """Go on as somebody else, or as the same for longer; what may not be seen any more is closed."""
         self.identity = identity
-        if self._expiry is not None:
-            self._expiry.cancel()
-            self._expiry = None
-        if identity.expires_at:
-            left = max(identity.expires_at - now_ms(), 0) / 1000
-            # A timer wheel of the loop may refuse more than a day or two; looking again then costs nothing.
-            self._expiry = asyncio.get_running_loop().call_later(min(left, 86_400), self._expire)
+        self._watch_expiry()
         self._follow_own_session(None)
         if identity.kind is IdentityKind.SHOPPER:
             live = await self._resources.pin(resources.session(identity.subject))
@@ -141,21 +155,31 @@ class Downstream:
         if watch is not None:
             watch.live.attach(watch, None)
 
+    def _watch_expiry(self) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        if self.identity.expires_at:
+            left = max(self.identity.expires_at - now_ms(), 0) / 1000
+            # A timer wheel of the loop may refuse more than a day or two; looking again then costs nothing.
+            self._expiry = asyncio.get_running_loop().call_later(min(left, 86_400), self._expire)
+
     def _expire(self) -> None:
-        if self.identity.expires_at > now_ms():
-            self._spawn(self.change_identity(self.identity))
+        if not self.identity.expired(now_ms()):
+            self._watch_expiry()
             return
-        problem = Problem(error_pb2.ERROR_REASON_TOKEN_EXPIRED, "the identity of this stream has expired")
-        for subscription_id in list(self._watchers):
-            self._close(subscription_id, problem)
+        for watcher in list(self._watchers.values()):
+            self._close(watcher, _expired())
 
     async def reauthorise(self) -> None:
-        """Close every subscription that the identity may not see (any more)."""
-        for subscription_id, watcher in list(self._watchers.items()):
+        """Close every subscription that the identity may not see (any more), or of which that cannot be told."""
+        for watcher in list(self._watchers.values()):
             try:
                 await self._access.resource(self.identity, watcher.subscription.resource)
             except Problem as problem:
-                self._close(subscription_id, problem)
+                self._close(watcher, problem)
+            except StorageError:
+                self._close(watcher, _unreadable(watcher.subscription.resource))
 
     # Subscriptions
 
@@ -166,13 +190,13 @@ class Downstream:
         except Problem as problem:
             self._status(wish.subscription_id, wish.resource, problem)
         except StorageError:
-            _log.exception("cannot subscribe", extra={"resource": wish.resource})
-            failure = Problem(error_pb2.ERROR_REASON_STORAGE_UNAVAILABLE, "the hub cannot read its storage")
-            self._status(wish.subscription_id, wish.resource, failure)
+            self._status(wish.subscription_id, wish.resource, _unreadable(wish.resource))
 
     def unsubscribe(self, subscription_id: str) -> None:
         """End a subscription; an unknown one is passed over."""
-        self._close(subscription_id, None)
+        watcher = self._watchers.get(subscription_id)
+        if watcher is not None:
+            self._close(watcher, None)
 
     def acknowledge(self, ack: stream_pb2.Ack) -> None:
         """Take an acknowledgement in."""
@@ -187,69 +211,112 @@ class Downstream:
         if len(self._watchers) >= self._max_subscriptions:
             message = f"a stream may have {self._max_subscriptions} subscriptions"
             raise Problem(error_pb2.ERROR_REASON_THROTTLED, message)
+        if wish.first_unacknowledged_seq >= 1 << 63:
+            raise invalid("subscribe.first_unacknowledged_seq", "must be below 2^63")
         resource, authorised = await self._access.resource(self.identity, wish.resource, "subscribe.resource")
+        if self.identity.expired(now_ms()):
+            raise _expired()
         watcher = Watcher(self, Subscription(wish.subscription_id, wish.resource))
         self._watchers[wish.subscription_id] = watcher
-        name = authorised.name
+        try:
+            await self._begin(watcher, wish, resource, authorised)
+        except BaseException:
+            self._drop(watcher)
+            raise
+
+    async def _begin(self, watcher: Watcher, wish: stream_pb2.Subscribe, resource: Resource, authorised: Live) -> None:
+        watcher.target = authorised.name
         if resource.kind is resources.Kind.ACTIVE_CART:
             session = await self._resources.pin(authorised.name)
-            watcher.session = _SessionWatch(session, _active_cart_of, lambda: self._retarget(watcher))
+            watcher.session = _SessionWatch(session, _active_cart_of, lambda: self._spawn(self._retarget(watcher)))
             session.attach(watcher.session, None)
-            cart_id = _active_cart_of(session)
-            name = resources.cart(cart_id) if cart_id else ""
+            watcher.target = _active_cart_of(session)
         since = Cursor(wish.since.epoch, wish.since.revision) if wish.HasField("since") else None
-        watcher.subscription.snapshot = stream_pb2.SNAPSHOT_REASON_INITIAL
-        if since is not None and resource.kind is resources.Kind.ACTIVE_CART and wish.since_target != name:
-            since, watcher.subscription.snapshot = None, stream_pb2.SNAPSHOT_REASON_TARGET_CHANGED
-        await self._attach(watcher, name, since, wish.first_unacknowledged_seq)
+        reason = stream_pb2.SNAPSHOT_REASON_INITIAL
+        if since is not None and resource.kind is resources.Kind.ACTIVE_CART and wish.since_target != watcher.target:
+            since, reason = None, stream_pb2.SNAPSHOT_REASON_TARGET_CHANGED
+        await self._feed(watcher, reason, since, wish.first_unacknowledged_seq)
 
-    async def _attach(self, watcher: Watcher, name: str, since: Cursor | None, first_unacknowledged: int = 0) -> None:
-        """Feed a subscription from a resource: what it misses first, then everything new."""
+    async def _feed(
+        self,
+        watcher: Watcher,
+        reason: stream_pb2.SnapshotReason.ValueType,
+        since: Cursor | None = None,
+        first_unacknowledged: int = 0,
+    ) -> None:
+        """Feed a subscription from its target: what it misses first, then everything new.
+
+        All is read before anything is changed: until then the subscription goes on as it was, and if it was closed
+        meanwhile, or got another target, it is left alone.
+        """
+        name = watcher.target
+        if not name:
+            self._switch(watcher, None, reason)
+            return
+        live = await self._resources.pin(name)
+        try:
+            base_seq = await self._base_seq(live, since, first_unacknowledged)
+            log: list[Update] | Gone | None = None
+            if since is not None and not (since.epoch == live.cursor.epoch and live.reaches(since.revision)):
+                log = await self._storage.since(name, since)
+        except BaseException:
+            self._resources.unpin(live)
+            raise
+        wanted = self._watchers.get(watcher.subscription.id) is watcher and watcher.target == name
+        if not wanted or watcher.live is live:
+            self._resources.unpin(live)
+            return
+        self._switch(watcher, live, reason, base_seq)
+        missed = resume(watcher.subscription, since, log) if since is not None else []
+        for message in missed:
+            self.outbox.say(message)
+
+    async def _base_seq(self, live: Live, since: Cursor | None, first_unacknowledged: int) -> int:
+        """The client's last seq on the resource. In an epoch that knows none, what the client says."""
+        if not self._client_id:
+            return 0
+        if first_unacknowledged > 1 and (since is None or since.epoch != live.cursor.epoch):
+            return await self._storage.adopt_seq(live.name, self._client_id, first_unacknowledged - 1)
+        return await self._storage.last_seq(live.name, self._client_id)
+
+    def _switch(
+        self,
+        watcher: Watcher,
+        live: Live | None,
+        reason: stream_pb2.SnapshotReason.ValueType,
+        base_seq: int = 0,
+    ) -> None:
+        """Show another resource from now on, which is pinned, or none."""
         subscription = watcher.subscription
-        missed: list[stream_pb2.ServerMessage] = []
-        if name:
-            live = await self._resources.pin(name)
-            if self._client_id:
-                if first_unacknowledged > 1 and (since is None or since.epoch != live.cursor.epoch):
-                    await self._storage.adopt_seq(name, self._client_id, first_unacknowledged - 1)
-                subscription.base_seq = await self._storage.last_seq(name, self._client_id)
-            if since is not None:
-                remembered = since.epoch == live.cursor.epoch and live.reaches(since.revision)
-                log = None if remembered else await self._storage.since(name, since)
-                missed = resume(subscription, since, log)
-            if self._watchers.get(subscription.id) is not watcher:
-                self._resources.unpin(live)  # Unsubscribed meanwhile.
-                return
-            watcher.live = live
-            subscription.feed = live
+        self._detach(watcher)
+        watcher.live = subscription.feed = live
+        subscription.sent, subscription.base_seq, subscription.snapshot = 0, base_seq, reason
+        subscription.unacknowledged.clear()
+        if live is not None:
             subscription.presence_id = self._presence_id
             subscription.presence_due = True
             live.attach(watcher, self._present)
             self._refresh(live)
         if subscription.id not in self.outbox.subscriptions:
             self._status(subscription.id, subscription.resource, None)
-            for message in missed:
-                self.outbox.say(message)
             self.outbox.add(subscription)
         self.outbox.due(subscription)
         self.pacer.wake(urgent=True)
 
-    def _retarget(self, watcher: Watcher) -> None:
-        self._spawn(self._follow_active_cart(watcher))
-
-    async def _follow_active_cart(self, watcher: Watcher) -> None:
-        if watcher.session is None or self._watchers.get(watcher.subscription.id) is not watcher:
+    async def _retarget(self, watcher: Watcher) -> None:
+        """Another cart may have become the active one."""
+        if watcher.session is None:
             return
-        cart_id = _active_cart_of(watcher.session.live)
-        name = resources.cart(cart_id) if cart_id else ""
-        if watcher.live is not None and watcher.live.name == name:
+        target = _active_cart_of(watcher.session.live)
+        if watcher.target == target:
             return
-        self._detach(watcher)
-        subscription = watcher.subscription
-        subscription.feed, subscription.sent, subscription.base_seq = None, 0, 0
-        subscription.unacknowledged.clear()
-        subscription.snapshot = stream_pb2.SNAPSHOT_REASON_TARGET_CHANGED
-        await self._attach(watcher, name, None)
+        watcher.target = target
+        if watcher.live is not None and watcher.live.name == target:
+            return
+        try:
+            await self._feed(watcher, stream_pb2.SNAPSHOT_REASON_TARGET_CHANGED)
+        except StorageError:
+            self._close(watcher, _unreadable(watcher.subscription.resource))
 
     def _detach(self, watcher: Watcher) -> None:
         if watcher.live is not None:
@@ -257,17 +324,24 @@ class Downstream:
             self._resources.unpin(watcher.live)
             watcher.live = None
 
-    def _close(self, subscription_id: str, problem: Problem | None) -> None:
-        watcher = self._watchers.pop(subscription_id, None)
-        if watcher is None:
-            return
+    def _drop(self, watcher: Watcher) -> bool:
+        """Let go of a subscription without a word; False if that was done before."""
+        if self._watchers.get(watcher.subscription.id) is not watcher:
+            return False
+        del self._watchers[watcher.subscription.id]
         self._detach(watcher)
         if watcher.session is not None:
             watcher.session.live.detach(watcher.session)
             self._resources.unpin(watcher.session.live)
-        self.outbox.remove(subscription_id)
-        state = stream_pb2.SUBSCRIPTION_STATE_CLOSED
-        self._status(subscription_id, watcher.subscription.resource, problem, state)
+            watcher.session = None
+        self.outbox.remove(watcher.subscription.id)
+        return True
+
+    def _close(self, watcher: Watcher, problem: Problem | None) -> None:
+        if self._drop(watcher):
+            subscription = watcher.subscription
+            state = stream_pb2.SUBSCRIPTION_STATE_CLOSED
+            self._status(subscription.id, subscription.resource, problem, state)
 
     def _status(
         self,
@@ -313,25 +387,34 @@ class Downstream:
         """What goes out, message by message, until the end."""
         while True:
             await self.pacer.turn()
+            # Asked before: what is pending at the end goes out, what comes later does not.
+            ended = self._ended
             messages = self.outbox.take()
+            self._taken.set()
+            if self.outbox.more:
+                self.pacer.wake(urgent=True)
             if messages:
                 if tracer.enabled:
                     _trace(messages)
                 yield messages
                 self.pacer.sent()
-            elif self._ended:
+            if ended and not self.outbox.more:
                 if self._end is not None:
                     raise self._end
                 return
-            if self._ended or self.outbox.ready:
-                self.pacer.wake(urgent=self._ended)
+
+    async def room(self) -> None:
+        """Wait while too much of what the client asked for is not on its way: who does not read is not read from."""
+        while self.outbox.backlog >= BACKLOG:
+            self._taken.clear()
+            await self._taken.wait()
 
     async def close(self) -> None:
         """Let go of everything."""
         if self._expiry is not None:
             self._expiry.cancel()
-        for subscription_id in list(self._watchers):
-            self._close(subscription_id, None)
+        for watcher in list(self._watchers.values()):
+            self._drop(watcher)
         self._follow_own_session(None)
         for task in self._tasks:
             task.cancel()

@@ -155,14 +155,14 @@ class Live:
             self._presence_changed()
 
     def present(self) -> list[stream_pb2.PresentChannel]:
-        """The channels that are shown, oldest first."""
-        shown: list[stream_pb2.PresentChannel] = []
+        """The channels that are shown, oldest first; one with several subscriptions once."""
+        shown: dict[str, stream_pb2.PresentChannel] = {}
         for channel in self.subscribers.values():
             if channel is not None:
-                shown.append(channel)
+                shown.setdefault(channel.presence_id, channel)
                 if len(shown) == PRESENCE_SHOWN:
                     break
-        return shown
+        return list(shown.values())
 
     def _presence_changed(self) -> None:
         if len(self.subscribers) > 2 * PRESENCE_SHOWN:

@@ -39,6 +39,10 @@ class Identity:
         """Stable name of who this is, for bindings and grants."""
         return f"{self.tenant}/{self.kind.value}/{self.subject}"
 
+    def expired(self, now: int) -> bool:
+        """Whether it has ended at a time, milliseconds since 1970."""
+        return 0 < self.expires_at <= now
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:

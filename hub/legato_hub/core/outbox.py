@@ -1,7 +1,8 @@
 """What is pending for one client, and in which order it goes out.
 
 Nothing piles up here. A subscription that is behind is a revision number; what it misses is merged by its feed when it
-can be sent. Results of commands are bounded by the commands in flight. Order within one message:
+can be sent. Answers and results are bounded by whoever reads the client, who stops at a `backlog`. Order within one
+message:
 
 1. answers and news of subscriptions,
 2. for each subscription that is due: snapshot or delta, else progress, then presence,
@@ -16,6 +17,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from legato.orchestrator.v1 import command_pb2, cursor_pb2, stream_pb2
 from legato_hub.core.cursor import Cursor
+
+BATCH_BYTES = 1024 * 1024
+"""A message is closed at this size: clients refuse messages of more than 4 MiB, and one state may be large."""
 
 _Reason: TypeAlias = "stream_pb2.SnapshotReason.ValueType"
 
@@ -85,6 +89,10 @@ class Outbox:
         self._control: deque[stream_pb2.ServerMessage] = deque()
         self._due: dict[Subscription, None] = {}
         self._results: deque[command_pb2.CommandResult] = deque()
+        self._size = 0
+        """Bytes of the message that is being put together, roughly."""
+        self.more = False
+        """Whether the last `take` left something for size alone."""
 
     def say(self, message: stream_pb2.ServerMessage) -> None:
         """Send an answer or news."""
@@ -127,25 +135,35 @@ class Outbox:
         """The largest number of unacknowledged messages of any subscription."""
         return max((len(s.unacknowledged) for s in self.subscriptions.values()), default=0)
 
+    @property
+    def backlog(self) -> int:
+        """Answers and results that are waiting."""
+        return len(self._control) + len(self._results)
+
     def take(self) -> list[stream_pb2.ServerMessage]:
-        """Everything that may go out now, in order; what was taken counts as sent."""
-        messages = list(self._control)
-        self._control.clear()
-        if self._due:
-            due, self._due = self._due, {}
-            for subscription in due:
-                if self._held(subscription):
-                    self._due[subscription] = None
-                else:
-                    self._serve(subscription, messages)
-        if self._results:
+        """What may go out now, in order, `BATCH_BYTES` and one message at most; what was taken counts as sent."""
+        messages: list[stream_pb2.ServerMessage] = []
+        self._size = 0
+        while self._control and self._size < BATCH_BYTES:
+            messages.append(self._control.popleft())
+            self._size += messages[-1].ByteSize()
+        # A result goes out whether or not the client acknowledges, and so does the state that contains it.
+        owed = {result.resource for result in self._results}
+        self.more = False
+        due, self._due = self._due, {}
+        for subscription in due:
+            if self._size >= BATCH_BYTES:
+                self._due[subscription] = None
+                self.more = True
+            elif self._held(subscription) and not (subscription.feed is not None and subscription.feed.name in owed):
+                self._due[subscription] = None
+            else:
+                self._serve(subscription, messages)
+        if self._control:
+            self.more = True
+        elif self._results:
             self._release(messages)
         return messages
-
-    @property
-    def ready(self) -> bool:
-        """Whether `take` would give anything (it may still give nothing)."""
-        return bool(self._control or self._results or any(not self._held(s) for s in self._due))
 
     def _held(self, subscription: Subscription) -> bool:
         return 0 < self._window <= len(subscription.unacknowledged)
@@ -199,6 +217,8 @@ class Outbox:
 
     def _sent(self, subscription: Subscription, feed: Feed) -> None:
         subscription.sent = feed.cursor.revision
+        if self._held(subscription):
+            subscription.unacknowledged.pop()  # In its place: whoever never acknowledges is not kept account of.
         if self._window:
             subscription.unacknowledged.append(subscription.sent)
 
@@ -215,6 +235,7 @@ class Outbox:
                 traceparents=merged.traceparents,
             )
         )
+        self._size += len(merged.payload)
         self._sent(subscription, feed)
         return message
 
@@ -233,6 +254,7 @@ class Outbox:
                 durable_seq=seq,
             )
         )
+        self._size += len(payload)
         subscription.unacknowledged.clear()
         self._sent(subscription, feed)
         return message
