@@ -3,7 +3,6 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -44,6 +43,7 @@ class HttpProxy:
         self._rules: dict[str, list[Rule]] = {}
         self.seen: list[str] = []
         """The first field of each request so far."""
+        self.documents: list[str] = []
         self.url = ""
 
     async def __aenter__(self) -> "HttpProxy":
@@ -72,7 +72,8 @@ class HttpProxy:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        match = _FIELD.search((await request.json())["query"])
+        self.documents.append((await request.json())["query"])
+        match = _FIELD.search(self.documents[-1])
         assert match is not None
         operation = match[1]
         self.seen.append(operation)
@@ -98,7 +99,7 @@ _KEPT = ("content-type", "content-encoding", "vendure-auth-token")
 
 
 async def _cut(request: web.Request, reply: Reply | None) -> web.StreamResponse:
-    response: Any = web.StreamResponse()
+    response = web.StreamResponse()
     if reply is not None:
         response = web.StreamResponse(
             status=reply.status, headers={**reply.headers, "content-length": str(reply.length)}

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -76,7 +77,12 @@ async def test_an_order_that_was_placed_past_us(user: CartUser, vendure_server: 
     cart, _ = await user.read()
     assert (cart.state, cart.native_status) == (cart_pb2.CART_STATE_ORDERED, "PaymentAuthorized")
     assert [line.sku for line in cart.lines] == ["PAPER-02"]
-    for intent in ({"remove_line": {"line": {"line_id": line}}}, {"cancel_cart": {}}, {"set_note": {"note": "!"}}):
+    intents: list[dict[str, Any]] = [
+        {"remove_line": {"line": {"line_id": line}}},
+        {"cancel_cart": {}},
+        {"set_note": {"note": "!"}},
+    ]
+    for intent in intents:
         rejection = await user.refused(**intent)
         assert rejection.reason == CART_NOT_ACTIVE
     resolved = await user.resolve(lost)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from legato.adapter.v1 import request_context_pb2
 from legato.commerce.v1 import cart_pb2, discount_pb2, line_item_pb2, money_pb2, product_pb2, total_pb2
 from legato_adapters.vendure.catalog import availability_message, categories, product_message
-from legato_adapters.vendure.mapping import CartMapping, id_order, rate_ppm, state_of, stock_word
+from legato_adapters.vendure.mapping import SHIPPING, CartMapping, id_order, rate_ppm, state_of, stock_word
 from legato_adapters.vendure.notebook import Notebook, join_names
 from tests.adapters.vendure.recording import ADA, recorded
 
@@ -226,7 +226,7 @@ def test_first_and_last_name_survive_vendures_one_field(first: str, last: str) -
     address.first_name, address.last_name = first, last
     data, notes = recorded("order_complete"), notebook()
     data["activeOrder"]["shippingAddress"]["fullName"] = join_names(first, last)
-    notes.keep_names(1, address)
+    notes.keep_names(SHIPPING, address)
     cart = mapped(data, notes=Notebook.from_bytes(notes.to_bytes()))
     assert (cart.shipping_address.first_name, cart.shipping_address.last_name) == (first, last)
     assert (cart.billing_address.first_name, cart.billing_address.last_name) == ("Ada", "Brew")
