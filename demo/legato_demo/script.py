@@ -85,8 +85,9 @@ async def _play(shop: Shop, hub: HubProcess, network: Network, folder: Path, sta
     await web.cart.add(shop.sku, 8)
     await app.cart.add(shop.sku, 16)
     await web.shows({shop.sku: 31})
+    say("web", f"adds 8, the app adds 16; the till still shows {till.lines[shop.sku]}")
     offline = till.add_later(shop.sku, 32)
-    say("web", f"adds 8, the app adds 16; the till still shows {till.lines[shop.sku]}, and sells 32 offline")
+    say("till", f"sells 32 offline, and shows {till.lines[shop.sku]} at once")
     await network.mend()
     await offline.result()
     for channel in (web, app, till):
