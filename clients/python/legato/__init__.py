@@ -13,6 +13,10 @@ The messages are those of `legato.commerce.v1` and `legato.orchestrator.v1`; the
 from legato import intents
 from legato.carts import CartHandle
 from legato.client import CHANNEL_OPTIONS, __version__, connect
+from legato.commerce.v1.address_pb2 import Address
+from legato.commerce.v1.cart_pb2 import Cart
+from legato.commerce.v1.line_item_pb2 import LineItem
+from legato.commerce.v1.quantity_pb2 import Quantity
 from legato.error_table import from_error, from_rpc_error, translated
 from legato.errors import (
     AlreadyProcessed,
@@ -66,6 +70,7 @@ from legato.errors import (
 from legato.handles import CommandOptions
 from legato.hub import Hub
 from legato.intents import Line, MarketOptions
+from legato.orchestrator.v1.cursor_pb2 import Cursor
 from legato.outbox import MemoryOutbox, Outbox
 from legato.pending import PendingCommand
 from legato.protocol.ids import new_id
@@ -75,10 +80,12 @@ from legato.views import CartView, SessionView
 
 __all__ = [
     "CHANNEL_OPTIONS",
+    "Address",
     "AlreadyProcessed",
     "BackendUnavailable",
     "Busy",
     "CapabilityMissing",
+    "Cart",
     "CartExists",
     "CartHandle",
     "CartNotActive",
@@ -90,6 +97,7 @@ __all__ = [
     "CommandOptions",
     "Conflict",
     "ConnectionReplaced",
+    "Cursor",
     "CursorAhead",
     "DeadlineExceeded",
     "DedupeExpired",
@@ -103,6 +111,7 @@ __all__ = [
     "InvalidRequest",
     "LegatoError",
     "Line",
+    "LineItem",
     "LineLimit",
     "LineNotFound",
     "MarketOptions",
@@ -116,6 +125,7 @@ __all__ = [
     "OutcomeUnknown",
     "PendingCommand",
     "ProtocolViolation",
+    "Quantity",
     "QuantityLimit",
     "Rejected",
     "RejectedByBackend",
