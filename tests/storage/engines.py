@@ -1,10 +1,12 @@
 """The engines that the contract is tested on."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from legato_hub.storage.base import LOG_LENGTH, Storage
 from legato_hub.storage.sqlite import SQLiteStorage
+from legato_hub.storage.sqlite_heads import Heads
 
 
 class Engine(Protocol):
@@ -35,10 +37,28 @@ class SQLiteEngine:
             await storage.close()
 
 
+class ForgetfulSQLiteEngine(SQLiteEngine):
+    """Keeps one resource in mind at a time, so that it must read from the database again and again."""
+
+    async def start(self, *, log_length: int = LOG_LENGTH) -> SQLiteStorage:
+        storage = await super().start(log_length=log_length)
+        storage._write_path._heads = Heads(limit=1)
+        return storage
+
+
 def make_engine(name: str, folder: Path) -> Engine:
     """`folder` is empty and for this engine alone."""
-    return SQLiteEngine({"sqlite": f"{folder}/legato.db", "sqlite-memory": ":memory:"}[name])
+    engines: dict[str, Callable[[], Engine]] = {
+        "sqlite": lambda: SQLiteEngine(f"{folder}/legato.db"),
+        "sqlite-memory": lambda: SQLiteEngine(":memory:"),
+        "sqlite-forgetful": lambda: ForgetfulSQLiteEngine(":memory:"),
+    }
+    return engines[name]()
 
 
 ALL = ("sqlite", "sqlite-memory")
+"""What every test of the contract runs on."""
 LASTING = ("sqlite",)
+"""What keeps its data from one start to the next."""
+MODELLED = (*ALL, "sqlite-forgetful")
+"""What is compared with the model."""

@@ -26,7 +26,7 @@ from legato_hub.storage.base import (
     Update,
 )
 from tests.storage.deeds import NOW, body
-from tests.storage.engines import ALL, LASTING, make_engine
+from tests.storage.engines import LASTING, MODELLED, make_engine
 from tests.storage.model import Model
 
 T = TypeVar("T")
@@ -247,13 +247,13 @@ class StorageMachine(RuleBasedStateMachine):
         assert self.told == self.model.told
 
 
-@pytest.mark.parametrize("engine_name", ALL)
+@pytest.mark.parametrize("engine_name", MODELLED)
 def test_an_engine_does_what_the_model_does(engine_name: str) -> None:
     machine = type("Machine", (StorageMachine,), {"engine_name": engine_name})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=40,
+            max_examples=30,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],

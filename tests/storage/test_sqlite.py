@@ -7,7 +7,7 @@ import sqlite3
 import stat
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -282,6 +282,31 @@ async def test_no_statement_of_the_write_path_scans_a_table(tmp_path: Path) -> N
         await storage.adopt_seq(CART, "phone", 1)
         await storage.since(CART, Cursor(storage.epoch, at - 1))
         assert await storage._writer.run(plans) == []
+
+
+async def test_a_foreign_writer_fails_units_at_once_and_does_not_hold_the_event_loop(tmp_path: Path) -> None:
+    path = tmp_path / "hub.db"
+    async with opened(path) as storage:
+        foreign = sqlite3.connect(path, isolation_level=None)
+        foreign.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageError, match="locked"):
+            await storage.commit(Commit(CART, 0, upsert(a=b"1"), NOW))
+        foreign.execute("ROLLBACK")
+        foreign.close()
+        assert (await do(storage, None, upsert(a=b"1"))).revision == 1
+
+
+async def test_a_backup_may_be_taken_while_the_hub_runs(tmp_path: Path) -> None:
+    async with opened(tmp_path / "hub.db") as storage:
+        await grow(storage, 3)
+        with (
+            closing(sqlite3.connect(tmp_path / "hub.db")) as source,
+            closing(sqlite3.connect(tmp_path / "copy.db")) as copy,
+        ):
+            source.backup(copy)
+        await grow(storage, 4)
+    async with opened(tmp_path / "copy.db") as storage:
+        assert await revision(storage) == 3
 
 
 async def test_what_is_no_database_of_ours_is_refused_by_name(tmp_path: Path) -> None:

@@ -33,20 +33,20 @@ SWEEP_STEP = 25
 class SQLiteStorage:
     """`Storage` in one file, or in memory (":memory:", which forgets everything at close).
 
-    Reads run on the writer's thread, among the commits: they see all that was accepted before them.
+    Reads run among the commits: they see all that was accepted before them.
     """
 
     def __init__(self, path: str, *, log_length: int = LOG_LENGTH) -> None:
         self._path = path
         self._log_length = log_length
-        self._writer = Writer(path, lambda: self._write_path.forget())
+        self._writer = Writer(path, self._forget)
         self._followers: dict[str, dict[int, Follower]] = {}
         self._follower_ids = count()
         self._write_path: WritePath
         self._epoch = ""
 
     async def open(self) -> None:
-        self._epoch, opened = await self._writer.open()
+        _, self._epoch, opened = await self._writer.open()
         durable = self._path != ":memory:"
         self._write_path = WritePath(self._epoch, opened, durable=durable, log_length=self._log_length)
 
@@ -60,6 +60,9 @@ class SQLiteStorage:
     @property
     def exclusive(self) -> bool:
         return True
+
+    def _forget(self) -> None:
+        self._write_path.forget()
 
     async def begin(self, claim: Claim) -> Begun:
         return await self._writer.run(lambda connection: self._write_path.begin(connection, claim))
@@ -148,7 +151,7 @@ class SQLiteStorage:
 
         touched = 0
         while touched < SWEEP_LIMIT:
-            found = await self._writer.run(step)
+            found = await self._writer.run(step, long=True)
             touched += found
             if found < SWEEP_STEP:
                 break

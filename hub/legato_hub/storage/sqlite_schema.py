@@ -119,12 +119,17 @@ class Database(NamedTuple):
 
 
 def connect(path: str) -> Database:
-    """Open for use by the calling thread; make the tables of an empty file.
+    """Open; make the tables of an empty file.
+
+    Another process may read the file meanwhile, as for a backup. Should one write, units fail at once (`timeout`):
+    nobody may make the event loop wait.
 
     Raise StorageError, naming the file, if it cannot be opened or is of another kind or schema version.
     """
     try:
-        connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
+        connection = sqlite3.connect(
+            path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
     except sqlite3.Error as error:
         raise StorageError(f"{path}: {error}") from error
     try:
