@@ -9,8 +9,7 @@ import legato
 async def main() -> None:
     async with legato.connect(*sys.argv[1:2], channel_key="dev-web") as hub:
         cart = await hub.create_cart()
-        sku = (await hub.search("")).hits[0].product.variants[0].sku
-        cart.submit(legato.intents.add(sku, 2))
+        cart.submit(legato.intents.add("PEG-ALU", 2))
         async for view in cart.watch():
             print([(line.sku, line.quantity.steps, line.total.units) for line in view.cart.lines], view.pending)
             if view.confirmed.lines:

@@ -4,10 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from legato.carts import CartHandle
-from legato.commerce.v1 import cart_intent_pb2, quantity_pb2
-from legato.hub import Hub
-from legato.pending import PendingCommand
+import legato
 from legato.protocol import state
 
 AGREE_TIMEOUT_S = 20.0
@@ -18,8 +15,8 @@ class Channel:
     """One connected channel and the cart it shows."""
 
     label: str
-    hub: Hub
-    cart: CartHandle
+    hub: legato.Hub
+    cart: legato.CartHandle
 
     @property
     def lines(self) -> dict[str, int]:
@@ -37,11 +34,9 @@ class Channel:
         """Digest of what the hub has told the channel."""
         return state.digest(self.cart.replica.entries).hex()[:12]
 
-    def add_later(self, sku: str, steps: int) -> PendingCommand:
+    def add_later(self, sku: str, steps: int) -> legato.PendingCommand:
         """Add, and do not wait for it: what is done offline stays in the outbox."""
-        quantity = quantity_pb2.Quantity(steps=steps)
-        add = cart_intent_pb2.AddLine(sku=sku, quantity=quantity)
-        return self.cart.submit(cart_intent_pb2.CartIntent(add_line=add))
+        return self.cart.submit(legato.intents.add(sku, steps))
 
     async def until(self, what: Callable[["Channel"], bool]) -> None:
         """Wait until something holds of the channel. Raise TimeoutError."""

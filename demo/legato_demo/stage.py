@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import legato
-from legato.commerce.v1 import cart_intent_pb2 as intents
 from legato_demo.channels import Channel
 from legato_demo.hub_process import HubProcess
 from legato_demo.identities import Identities
@@ -54,29 +53,27 @@ class Stage:
 
     def _move(self, channel: Channel, verb: str, rest: list[str]) -> None:
         """Moves are submitted, not awaited: a channel that is offline keeps them in its outbox."""
-        intent = intents.CartIntent()
+        make = legato.intents
         match verb, rest:
             case "add", [steps, *sku]:
-                intent.add_line.sku = sku[0] if sku else self.shop.sku
-                intent.add_line.quantity.steps = int(steps)
+                intent = make.add(sku[0] if sku else self.shop.sku, int(steps))
             case "set", [steps, *sku]:
-                intent.set_line_quantity.line.CopyFrom(self._line(channel, sku))
-                intent.set_line_quantity.quantity.steps = int(steps)
+                intent = make.set_quantity(self._line(channel, sku), int(steps))
             case "remove", sku:
-                intent.remove_line.line.CopyFrom(self._line(channel, sku))
+                intent = make.remove(self._line(channel, sku))
             case "code", [code]:
-                intent.add_discount_code.code = code
+                intent = make.add_discount_code(code)
             case "note", words:
-                intent.set_note.note = " ".join(words)
+                intent = make.set_note(" ".join(words))
             case _:
                 raise ValueError(f"no such move. {HELP}")
         channel.cart.submit(intent)
 
-    def _line(self, channel: Channel, sku: list[str]) -> intents.LineSelector:
+    def _line(self, channel: Channel, sku: list[str]) -> str:
         wanted = sku[0] if sku else self.shop.sku
         for line in channel.cart.view.confirmed.lines:
             if line.sku == wanted:
-                return intents.LineSelector(line_id=line.id)
+                return line.id
         raise ValueError(f"the cart has no {wanted}")
 
     def script(self) -> Iterator[str]:
