@@ -190,6 +190,9 @@ async def _answer(context: Any, work: Awaitable[_Result], *, malformed: grpc.Sta
     except (LookupError, TypeError, ValueError, AttributeError):
         _log.exception("Vendure's answer has not the form that was asked for")
         failure = Failure(malformed, "Vendure's answer has not the form that was asked for")
+    if failure.code is Code.UNAVAILABLE and context.time_remaining() == 0:
+        # The caller's own deadline is what ended it, whatever it ended.
+        failure = Failure(Code.DEADLINE_EXCEEDED, failure.details)
     return await _abort(context, failure)
 
 
