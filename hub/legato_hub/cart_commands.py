@@ -21,7 +21,7 @@ from legato_hub.cart_commit import CartCommitter
 from legato_hub.core import outcomes
 from legato_hub.core.compile import compile_call
 from legato_hub.core.cursor import Cursor
-from legato_hub.core.problem import Problem
+from legato_hub.core.problem import Problem, not_found
 from legato_hub.failpoints import Failpoints
 from legato_hub.lane import Lane
 from legato_hub.live import Live, LiveResources
@@ -113,6 +113,11 @@ class CartCommands:
                 result = await self._attempt(live, e)
                 if result is not None:
                     return result
+                if live.tombstone:
+                    raise not_found(live.name)  # Swept meanwhile.
+                if e.remaining <= 0:
+                    message = "the cart kept changing under the command"
+                    raise Problem(error_pb2.ERROR_REASON_RESOURCE_BUSY, message, retry_ms=1_000)
 
     async def _attempt(self, live: Live, e: CartCall) -> command_pb2.CommandResult | None:
         """One passage through the write path; None when the state of things has changed and it is worth another."""
@@ -194,6 +199,8 @@ class CartCommands:
             live, e.command, call, answer, e.key, fence, now=now_ms(), traceparent=e.traceparent
         )
         await self._failpoints.passed("write.after_commit")
+        if result is None and slot is not None:
+            await self._storage.release(slot)
         return result
 
     async def _failed(
@@ -215,8 +222,7 @@ class CartCommands:
         if code is grpc.StatusCode.UNAVAILABLE and (certain or slot is None):
             if slot is not None:
                 await self._storage.release(slot)
-            message = f"the backend {self._backend.name} cannot be reached"
-            raise Problem(error_pb2.ERROR_REASON_BACKEND_UNAVAILABLE, message, retry_ms=1_000) from error
+            raise self._unreachable() from error
         if slot is not None:
             await self._settled(slot, e, abandoned=True)
             return None
@@ -227,17 +233,27 @@ class CartCommands:
 
     async def _outdated(self, live: Live, e: CartCall, slot: Slot | None) -> command_pb2.CommandResult | None:
         """The backend's cart is not the one that the call was made for: somebody edits it there."""
+        if slot is not None:
+            await self._storage.release(slot)
+        known = live.cursor, live.version
         request = cart_service_pb2.GetCartRequest(
             context=e.context, cart_id=live.name.removeprefix("carts/"), adapter_state=live.adapter_state
         )
-        answer = await self._backend.get_cart(request, max(e.remaining, 0.001))
-        await self._committer.refresh(live, answer, now_ms())
-        if slot is not None:
-            await self._storage.release(slot)
+        try:
+            answer = await self._backend.get_cart(request, max(min(e.remaining, self._call_timeout_s), 0.001))
+        except grpc.aio.AioRpcError as error:
+            raise self._unreachable() from error
+        await self._committer.refresh(live, answer, known[0].revision, now_ms())
         if not e.must_match:
+            if known == (live.cursor, live.version):
+                await asyncio.sleep(_RETRY_S)  # Nothing new, and yet refused: not at once again.
             return None
         problem = Problem(error_pb2.ERROR_REASON_REVISION_MISMATCH, f"the revision is {live.revision}")
         return await self._committer.refuse(live, e.command, problem, e.key, 0, now=now_ms())
+
+    def _unreachable(self) -> Problem:
+        message = f"the backend {self._backend.name} cannot be reached"
+        return Problem(error_pb2.ERROR_REASON_BACKEND_UNAVAILABLE, message, retry_ms=1_000)
 
 
 def _pending() -> Problem:

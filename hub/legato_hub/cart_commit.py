@@ -1,5 +1,7 @@
 """From a backend's answer to a revision: harmonise, compare, commit."""
 
+from typing import NamedTuple
+
 from legato.adapter.v1 import cart_service_pb2
 from legato.commerce.v1 import cart_pb2
 from legato.orchestrator.v1 import command_pb2
@@ -20,6 +22,15 @@ _OPEN = (cart_pb2.CART_STATE_ACTIVE, cart_pb2.CART_STATE_FROZEN)
 def _older(version: str, than: str) -> bool:
     """Whether a KEYED backend's answer was overtaken by a later one; other backends' versions do not compare."""
     return version.isdecimal() and than.isdecimal() and int(version) < int(than)
+
+
+class _Change(NamedTuple):
+    """What an answer changes. None keeps the adapter's notebook or the version: the answer does not tell them."""
+
+    delta: Delta
+    adapter_state: bytes | None
+    version: str | None
+    closed: bool = False
 
 
 class CartCommitter:
@@ -52,7 +63,8 @@ class CartCommitter:
             path = f"command.cart.{command.cart.WhichOneof('intent')}"
             problem = outcomes.of_rejection(answer.rejection, path)
         while True:
-            delta, closed = self._change(live, answer, call, now)
+            changed = self._change(live, answer, call, now)
+            delta = changed.delta
             cursor = Cursor(live.cursor.epoch, live.revision + 1 if delta else live.revision)
             if problem is not None:
                 result = outcomes.refused(command, problem)
@@ -72,37 +84,43 @@ class CartCommitter:
                 key=key,
                 result=result.SerializeToString(),
                 fence=fence,
-                adapter_state=answer.adapter_state,
-                version=answer.version,
+                adapter_state=changed.adapter_state,
+                version=changed.version,
                 traceparent=traceparent,
-                closed=closed,
+                closed=changed.closed,
             )
             if await self._store(live, commit):
                 return result
             if not await self._moved_on(live, commit.base):
                 return None
 
-    async def refresh(self, live: Live, answer: cart_service_pb2.GetCartResponse, now: int) -> None:
-        """Take in what the backend has now, without a command. Raise StorageError."""
+    async def refresh(self, live: Live, answer: cart_service_pb2.GetCartResponse, base: int, now: int) -> None:
+        """Take in what the backend has now, without a command. Raise StorageError.
+
+        `base` is the revision when the backend was asked: if there is another by now the answer may be older than
+        that, and is passed over.
+        """
+        if live.revision != base:
+            return
         as_answer = cart_service_pb2.ApplyCommandResponse(
             cart=answer.cart, adapter_state=answer.adapter_state, version=answer.version
         )
-        while True:
-            delta, closed = self._change(live, as_answer, None, now)
-            if not delta and (answer.adapter_state, answer.version) == (live.adapter_state, live.version):
-                live.observed_at = now
-                return
-            commit = Commit(
-                live.name,
-                live.revision,
-                delta,
-                now,
-                adapter_state=answer.adapter_state,
-                version=answer.version,
-                closed=closed,
-            )
-            if await self._store(live, commit) or not await self._moved_on(live, commit.base):
-                return
+        changed = self._change(live, as_answer, None, now)
+        notebook = changed.adapter_state, changed.version
+        if not changed.delta and notebook in ((None, None), (live.adapter_state, live.version)):
+            live.observed_at = now
+            return
+        commit = Commit(
+            live.name,
+            base,
+            changed.delta,
+            now,
+            adapter_state=changed.adapter_state,
+            version=changed.version,
+            closed=changed.closed,
+        )
+        if not await self._store(live, commit):
+            await self._moved_on(live, base)
 
     async def refuse(
         self, live: Live, command: command_pb2.Command, problem: Problem, key: CommandKey, fence: int, *, now: int
@@ -125,12 +143,13 @@ class CartCommitter:
         answer: cart_service_pb2.ApplyCommandResponse,
         call: cart_service_pb2.ApplyCommandRequest | None,
         now: int,
-    ) -> tuple[Delta, bool]:
+    ) -> _Change:
         if not answer.HasField("cart") or _older(answer.version, live.version):
-            return Delta(), False
+            return _Change(Delta(), None, None)
         before = assemble_cart(live.entries) if live.exists else None
         cart = harmonise(before, answer.cart, call, line_id=answer.line_id, source=self._source, now=now)
-        return change(live.entries, split_cart(cart)), cart.state not in _OPEN
+        delta = change(live.entries, split_cart(cart))
+        return _Change(delta, answer.adapter_state, answer.version, cart.state not in _OPEN)
 
     async def _store(self, live: Live, commit: Commit) -> bool:
         with tracer.span("storage.commit"):

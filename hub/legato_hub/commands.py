@@ -4,6 +4,7 @@ A command that was begun runs to its end, whatever becomes of the caller: it bel
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Coroutine
@@ -52,6 +53,7 @@ class Commands:
         self._stores = stores
         self._max_bytes = max_bytes
         self._running: set[asyncio.Task[command_pb2.CommandResult]] = set()
+        self._closed = False
 
     async def execute(
         self, command: command_pb2.Command, caller: Caller, *, path: str = "command"
@@ -60,6 +62,8 @@ class Commands:
 
         Cancelling the call does not cancel the command. `path` leads to the command in the caller's request.
         """
+        if self._closed:
+            return self.refuse(command, Problem(error_pb2.ERROR_REASON_DRAINING, "the hub is going down", retry_ms=500))
         task = asyncio.create_task(self._traced(command, caller, path))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -71,12 +75,16 @@ class Commands:
         return outcomes.refused(command, problem)
 
     async def finish(self, grace_s: float) -> int:
-        """Wait until running commands are done; the number of those that were cut off after the grace.
+        """Wait until commands are done, also those that wait behind others on their streams; then begin no more.
 
-        A command that was cut off between call and commit keeps its slot, and is resolved at the next start.
+        Returns the number of those that were cut off after the grace. One that was cut off between call and commit
+        keeps its slot, and is resolved at the next start.
         """
-        if self._running:
-            await asyncio.wait(self._running, timeout=grace_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                while self._running:
+                    await asyncio.wait(self._running)
+        self._closed = True
         left = list(self._running)
         for task in left:
             task.cancel()
@@ -128,7 +136,8 @@ class Commands:
                 result = await self._session_commands.execute(
                     live, command, key, caller.channel, deadline, invalid=fault, traceparent=traceparent
                 )
-                if command.session.HasField("sign_out") and result.outcome == command_pb2.OUTCOME_APPLIED:
+                applied = result.outcome == command_pb2.OUTCOME_APPLIED and not result.replayed
+                if applied and command.session.HasField("sign_out"):
                     await self._sessions.signed_out(before)
                 return result
             return await self._cart(live, resource, command, key, caller, deadline, fault, path, traceparent)
@@ -168,7 +177,7 @@ class Commands:
             traceparent=traceparent,
         )
         creates = command.cart.HasField("create_cart")
-        if live.exists or not creates:
+        if live.revision or not creates:
             await self._access.cart(caller.identity, resource.id)
             head = cart_pb2.Cart.FromString(live.entries["cart"])
             call.context.store, call.context.country, call.context.locale = head.store, head.country, head.locale

@@ -67,7 +67,7 @@ class Connection:
         self._in_flight = 0
         self._room = asyncio.Event()
         self._room.set()
-        self._queues: dict[str, deque[command_pb2.Command]] = {}
+        self._queues: dict[str, deque[tuple[command_pb2.Command, Caller]]] = {}
         self._workers: set[asyncio.Task[None]] = set()
 
     async def run(
@@ -179,11 +179,13 @@ class Connection:
         self._in_flight += 1
         if self._in_flight >= self._limits.max_commands_in_flight:
             self._room.clear()
+        # As whoever the client is now: an `authenticate` counts for what comes after it.
+        work = command, Caller(self.identity, self._channel.kind, self._client_id)
         queue = self._queues.get(command.resource)
         if queue is not None:
-            queue.append(command)
+            queue.append(work)
             return
-        self._queues[command.resource] = deque([command])
+        self._queues[command.resource] = deque([work])
         worker = asyncio.create_task(self._work(command.resource, downstream), name=f"commands {command.resource}")
         self._workers.add(worker)
         worker.add_done_callback(self._workers.discard)
@@ -191,18 +193,17 @@ class Connection:
     async def _work(self, resource: str, downstream: Downstream) -> None:
         queue = self._queues[resource]
         while queue:
-            command = queue.popleft()
-            result = await self._execute(command)
+            result = await self._execute(*queue.popleft())
             downstream.answer(result)
             self._in_flight -= 1
             self._room.set()
         del self._queues[resource]
 
-    async def _execute(self, command: command_pb2.Command) -> command_pb2.CommandResult:
-        if 0 < self.identity.expires_at <= now_ms():
+    async def _execute(self, command: command_pb2.Command, caller: Caller) -> command_pb2.CommandResult:
+        if caller.identity.expired(now_ms()):
             problem = Problem(error_pb2.ERROR_REASON_TOKEN_EXPIRED, "the identity of this stream has expired")
             return self._commands.refuse(command, problem)
-        return await self._commands.execute(command, Caller(self.identity, self._channel.kind, self._client_id))
+        return await self._commands.execute(command, caller)
 
 
 def summary(identity: Identity) -> stream_pb2.IdentitySummary:

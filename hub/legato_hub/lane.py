@@ -16,13 +16,10 @@ class Lane:
         self._deadline = deadline
 
     async def __aenter__(self) -> None:
-        lane = self._live.lane
-        if not lane.locked():
-            await lane.acquire()  # Does not wait, and so needs no timer.
-            return
         try:
+            # Also while it is free: somebody may be about to take it, and then the queue is as long as it is.
             async with asyncio.timeout(max(self._deadline - time.monotonic(), 0)):
-                await lane.acquire()
+                await self._live.lane.acquire()
         except TimeoutError:
             message = "earlier commands of this resource are still running"
             raise Problem(error_pb2.ERROR_REASON_RESOURCE_BUSY, message, retry_ms=1_000) from None

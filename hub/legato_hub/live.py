@@ -15,7 +15,7 @@ from legato.orchestrator.v1 import stream_pb2
 from legato.protocol import state
 from legato.protocol.state import Delta
 from legato_hub.core.resume import TRACES_KEPT
-from legato_hub.storage.base import Cursor, Gone, Storage, Update
+from legato_hub.storage.base import Cursor, Gone, Loaded, Storage, Update
 
 TAIL_REVISIONS = 256
 """Deltas kept in memory for each resource; a subscriber further behind gets a snapshot."""
@@ -96,6 +96,18 @@ class Live:
         self._tail_bytes += update.delta.size()
         while len(self._tail) > TAIL_REVISIONS or (self._tail_bytes > TAIL_BYTES and len(self._tail) > 1):
             self._tail_bytes -= self._tail.popleft().delta.size()
+        self._revised()
+
+    def replace(self, loaded: Loaded) -> None:
+        """Become what was loaded; what led there is not known. Subscribers that are behind get a snapshot."""
+        self.cursor, self.entries = loaded.cursor, dict(loaded.entries)
+        self.adapter_state, self.version = loaded.adapter_state, loaded.version
+        self.tombstone = loaded.tombstone
+        self._tail.clear()
+        self._tail_bytes = 0
+        self._revised()
+
+    def _revised(self) -> None:
         self._merged.clear()
         self._snapshot = None
         for subscriber in list(self.subscribers):
@@ -176,7 +188,9 @@ class LiveResources:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._live: OrderedDict[str, asyncio.Task[Live] | Live] = OrderedDict()
+        self._live: dict[str, asyncio.Task[Live] | Live] = {}
+        self._idle: OrderedDict[str, Live] = OrderedDict()
+        """Those that are not pinned, the longest unused first."""
 
     async def get(self, name: str) -> Live:
         """The resource, loaded; one that does not exist has revision 0. Raise StorageError."""
@@ -185,7 +199,8 @@ class LiveResources:
             held = self._live[name] = asyncio.create_task(self._load(name), name=f"load {name}")
         if isinstance(held, asyncio.Task):
             return await asyncio.shield(held)
-        self._live.move_to_end(name)
+        if name in self._idle:
+            self._idle.move_to_end(name)
         return held
 
     async def pin(self, name: str) -> Live:
@@ -194,25 +209,31 @@ class LiveResources:
             live = await self.get(name)
             if self._live.get(name) is live:
                 live.pins += 1
+                self._idle.pop(name, None)
                 return live
 
     def unpin(self, live: Live) -> None:
         """Let go of what `pin` gave."""
         live.pins -= 1
-        self._evict()
+        if not live.pins:
+            self._keep(live)
 
     def watched(self) -> list[Live]:
         """Every resource that somebody subscribes to."""
         return [live for live in self._live.values() if isinstance(live, Live) and live.subscribers]
 
     async def reload(self, live: Live) -> None:
-        """Read the resource again: another hub was ahead of what this process had heard."""
+        """Read the resource again: another hub was ahead of what this process had heard, or it was swept."""
         loaded = await self._storage.load(live.name)
         if loaded is None:
             return
-        if loaded.cursor.revision > live.revision:
+        if loaded.tombstone:
+            live.replace(loaded)
+        elif loaded.cursor.revision > live.revision:
             missed = await self._storage.since(live.name, live.cursor)
-            if not isinstance(missed, Gone):
+            if isinstance(missed, Gone):
+                live.replace(loaded)
+            else:
                 for update in missed:
                     live.update(update)
         if loaded.cursor == live.cursor:
@@ -231,20 +252,17 @@ class LiveResources:
             del self._live[name]
             raise
         if loaded is not None:
-            live.cursor, live.entries = loaded.cursor, dict(loaded.entries)
-            live.adapter_state, live.version = loaded.adapter_state, loaded.version
-            live.tombstone = loaded.tombstone
+            live.replace(loaded)
         feed = live.update
         for update in early:
             live.update(update)
         self._live[name] = live
-        self._evict()
+        self._keep(live)
         return live
 
-    def _evict(self) -> None:
-        if len(self._live) <= IDLE_KEPT:
-            return
-        for name, live in list(self._live.items())[: len(self._live) - IDLE_KEPT]:
-            if isinstance(live, Live) and not (live.pins or live.subscribers or live.lane.locked()):
-                live.end_of_feed()
-                del self._live[name]
+    def _keep(self, live: Live) -> None:
+        self._idle[live.name] = live
+        while len(self._idle) > IDLE_KEPT:
+            name, unused = self._idle.popitem(last=False)
+            unused.end_of_feed()
+            del self._live[name]

@@ -44,10 +44,10 @@ class Refresher:
 
     def refresh(self, live: Live) -> None:
         """Read a cart again soon, unless that was done a moment ago, is under way, or makes no sense."""
-        fresh = live.observed_at + self._interval_ms > now_ms()
+        fresh = 0 <= now_ms() - live.observed_at < self._interval_ms  # A clock that went back makes nothing fresh.
         if fresh or live.name in self._running or not live.exists or not live.name.startswith("carts/"):
             return
-        task = self._running[live.name] = asyncio.create_task(self._refresh(live), name=f"refresh {live.name}")
+        task = self._running[live.name] = asyncio.create_task(self._refresh(live.name), name=f"refresh {live.name}")
         task.add_done_callback(lambda _: self._running.pop(live.name, None))
 
     async def run(self) -> None:
@@ -64,26 +64,35 @@ class Refresher:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _refresh(self, live: Live) -> None:
+    async def _refresh(self, name: str) -> None:
         try:
-            async with self._places, Lane(live, time.monotonic() + self._call_timeout_s):
-                head = cart_pb2.Cart.FromString(live.entries["cart"])
-                if head.state != cart_pb2.CART_STATE_ACTIVE:
-                    live.observed_at = now_ms()
-                    return
-                context = request_context_pb2.RequestContext(
-                    tenant=head.tenant,
-                    store=head.store,
-                    country=head.country,
-                    currency_code=head.currency_code,
-                    locale=head.locale,
-                )
-                request = cart_service_pb2.GetCartRequest(
-                    context=context, cart_id=head.id, adapter_state=live.adapter_state
-                )
-                answer = await self._backend.get_cart(request, self._call_timeout_s)
-                await self._committer.refresh(live, answer, now_ms())
+            async with self._places:
+                live = await self._resources.pin(name)
+                try:
+                    await self._read(live)
+                finally:
+                    self._resources.unpin(live)
         except (grpc.aio.AioRpcError, StorageError, Problem) as error:
             # The last known cart stays; the next round tries again.
             what = error.code().name if isinstance(error, grpc.aio.AioRpcError) else type(error).__name__
-            _log.warning("cannot refresh a cart", extra={"resource": live.name, "error": what})
+            _log.warning("cannot refresh a cart", extra={"resource": name, "error": what})
+
+    async def _read(self, live: Live) -> None:
+        async with Lane(live, time.monotonic() + self._call_timeout_s):
+            head = cart_pb2.Cart.FromString(live.entries.get("cart", b""))
+            if head.state != cart_pb2.CART_STATE_ACTIVE:
+                live.observed_at = now_ms()
+                return
+            context = request_context_pb2.RequestContext(
+                tenant=head.tenant,
+                store=head.store,
+                country=head.country,
+                currency_code=head.currency_code,
+                locale=head.locale,
+            )
+            request = cart_service_pb2.GetCartRequest(
+                context=context, cart_id=head.id, adapter_state=live.adapter_state
+            )
+            base = live.revision
+            answer = await self._backend.get_cart(request, self._call_timeout_s)
+            await self._committer.refresh(live, answer, base, now_ms())

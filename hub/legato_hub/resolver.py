@@ -102,9 +102,11 @@ class Resolver:
         command.cart.CopyFrom(call.intent)
         live = await self._resources.pin(slot.resource)
         try:
-            # None: somebody else resolved it first, and the slot is gone just as well.
-            await self._committer.commit(
+            result = await self._committer.commit(
                 live, command, call, answer.response, slot.key, slot.fence, problem=problem, now=now_ms()
             )
+            if result is None:
+                # Somebody else resolved it first, and the slot is gone; or the cart is, and the slot must go, too.
+                await self._storage.release(slot)
         finally:
             self._resources.unpin(live)

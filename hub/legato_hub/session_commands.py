@@ -7,7 +7,7 @@ from legato_hub.begun import expected_of, refuse_begun
 from legato_hub.core import outcomes, sessions
 from legato_hub.core.cursor import Cursor
 from legato_hub.core.outbox import to_cursor
-from legato_hub.core.problem import Problem
+from legato_hub.core.problem import Problem, not_found
 from legato_hub.lane import Lane
 from legato_hub.live import Live, LiveResources
 from legato_hub.storage import base
@@ -39,6 +39,8 @@ class SessionCommands:
         must_match = command.on_conflict == command_pb2.CONFLICT_POLICY_FAIL
         async with Lane(live, deadline):
             while True:
+                if not live.exists:
+                    raise not_found(live.name)  # Swept meanwhile.
                 claim = Claim(live.name, key, live.revision, now_ms(), expected_of(command), must_match)
                 begun = await self._storage.begin(claim)
                 match begun:

@@ -258,7 +258,8 @@ async def test_a_client_that_leaves_while_it_subscribes_leaves_nothing_behind(hu
     async with Stream(hub, shopper.token) as web:
         cart = await web.create_cart()
     await all_let_go(hub)
-    hub.hub._resources._live.clear()  # as if it had not been used for long
+    hub.hub._resources._live.clear()
+    hub.hub._resources._idle.clear()  # as if it had not been used for long
     async with gated(hub, what, cart) as gate:
         call: Any = hub.stub.Connect(metadata=(("authorization", f"Bearer {service}"),))
         await call.write(request(hello={"client_id": new_id(), "channel": {"kind": "web"}}))
