@@ -47,6 +47,10 @@ demo: .venv/hub.stamp $(if $(filter vendure,$(BACKEND)),$(VENDURE)) ## three liv
 test: setup $(VENDURE) lint ## everything: set-up, lint, all tests
 	pytest -n 2 --dist loadfile
 
+.PHONY: bench
+bench: setup ## the hub's cost beside bare grpc.aio doing the same work: one `name value unit` line a figure
+	@python -m bench
+
 .PHONY: lint
 lint: setup check-generated $(if $(wildcard $(RELEASED)),proto-breaking) ## ruff, mypy, buf and the committed generated code
 	ruff check --quiet

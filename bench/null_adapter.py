@@ -1,0 +1,72 @@
+"""A backend that costs next to nothing: carts in memory, of which only the quantity of the first line changes.
+
+KEYED, like the reference adapter: the hub then keeps no slot, and the write path is look-up, call, commit.
+"""
+
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from bench import workload
+from legato.adapter.v1 import cart_service_pb2 as pb
+from legato.adapter.v1 import cart_service_pb2_grpc, identity_service_pb2, identity_service_pb2_grpc
+from legato.commerce.v1 import cart_pb2
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class NullAdapter(cart_service_pb2_grpc.CartServiceServicer, identity_service_pb2_grpc.IdentityServiceServicer):
+    """Executes create_cart and set_line_quantity. Not a model of a backend: it forgets, and repeats nothing."""
+
+    def __init__(self) -> None:
+        self._answers: dict[tuple[str, int], cart_pb2.Cart] = {}
+        self._versions: dict[str, int] = {}
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        cart_service_pb2_grpc.add_CartServiceServicer_to_server(self, server)
+        identity_service_pb2_grpc.add_IdentityServiceServicer_to_server(self, server)
+
+    async def start(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    async def GetInfo(
+        self, request: identity_service_pb2.GetInfoRequest, context: _Context
+    ) -> identity_service_pb2.GetInfoResponse:
+        return identity_service_pb2.GetInfoResponse(
+            name="null",
+            version="1",
+            contract_version="1",
+            capabilities=[identity_service_pb2.CAPABILITY_CART],
+            effect_class=identity_service_pb2.EFFECT_CLASS_KEYED,
+            cart_intents=["create_cart", "set_line_quantity"],
+        )
+
+    async def Probe(
+        self, request: identity_service_pb2.ProbeRequest, context: _Context
+    ) -> identity_service_pb2.ProbeResponse:
+        return identity_service_pb2.ProbeResponse()
+
+    async def GetCart(self, request: pb.GetCartRequest, context: _Context) -> pb.GetCartResponse:
+        raise NotImplementedError("no cart is refreshed while it is measured")
+
+    async def ResolveCommand(self, request: pb.ResolveCommandRequest, context: _Context) -> pb.ResolveCommandResponse:
+        raise NotImplementedError("nothing is left unresolved by a KEYED backend")
+
+    async def ApplyCommand(self, request: pb.ApplyCommandRequest, context: _Context) -> pb.ApplyCommandResponse:
+        cart_id = request.cart_id
+        version = self._versions[cart_id] = self._versions.get(cart_id, 0) + 1
+        creates = request.intent.HasField("create_cart")
+        quantity = workload.quantity_at(1) if creates else request.intent.set_line_quantity.quantity.steps
+        cart = self._answers.get((cart_id, quantity))
+        if cart is None:
+            cart = self._answers[cart_id, quantity] = workload.cart(cart_id, quantity)
+        return pb.ApplyCommandResponse(cart=cart, version=str(version), line_id="" if creates else "line-1")
+
+
+def create() -> NullAdapter:
+    """The adapter; it has no options."""
+    return NullAdapter()
