@@ -171,6 +171,47 @@ async def test_code_set_with_an_answer(servicer: Servicer, stub: Stub) -> None:
     assert list(error.trailing_metadata()) == [("k", "v")]
 
 
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (5, Code.NOT_FOUND),
+        (16, Code.UNAUTHENTICATED),
+        (17, Code.UNKNOWN),
+        (-1, Code.UNKNOWN),
+        ("nonsense", Code.UNKNOWN),
+    ],
+)
+async def test_code_set_by_its_number(servicer: Servicer, stub: Stub, number: Any, code: Code) -> None:
+    async def handler(request: Any, context: Any) -> Any:
+        context.set_code(number)
+        context.set_details("by number")
+        return ANSWER
+
+    error = await failure(servicer, stub, handler)
+    assert (error.code(), error.details()) == (code, "by number")
+
+
+async def test_ok_set_by_its_number(servicer: Servicer, stub: Stub) -> None:
+    async def handler(request: Any, context: Any) -> Any:
+        context.set_code(0)
+        return ANSWER
+
+    servicer.handler = handler
+    assert await call(stub) == ANSWER
+
+
+@pytest.mark.parametrize("raises", [True, False])
+async def test_abort_by_number(servicer: Servicer, stub: Stub, raises: bool) -> None:
+    async def handler(request: Any, context: Any) -> Any:
+        if raises:
+            context.set_code(7)
+            raise ValueError("boom")
+        await context.abort(7, "no")
+
+    error = await failure(servicer, stub, handler)
+    assert error.code() is Code.PERMISSION_DENIED
+
+
 @pytest.mark.parametrize("answer", [None, 5])
 async def test_answer_that_is_no_message(servicer: Servicer, stub: Stub, answer: Any) -> None:
     async def handler(request: Any, context: Any) -> Any:

@@ -47,6 +47,14 @@ def checked_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> RawMetadata
     return checked
 
 
+_CODES: dict[object, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def _status_code(code: object) -> grpc.StatusCode:
+    """The code that a handler named, perhaps by its number; UNKNOWN, as in grpc.aio, where there is no such code."""
+    return code if isinstance(code, grpc.StatusCode) else _CODES.get(code, grpc.StatusCode.UNKNOWN)
+
+
 def _copy(message: Any) -> Any:
     if not isinstance(message, Message):
         raise TypeError(f"a protobuf message is needed, not {type(message).__name__}")
@@ -87,6 +95,7 @@ class LocalContext(grpc.aio.ServicerContext[Any, Any]):
         trailing_metadata: Iterable[tuple[str, str | bytes]] = (),
     ) -> Never:
         if self.abort_error is None:
+            code = _status_code(code)
             if code is grpc.StatusCode.OK:
                 raise ValueError("a call cannot be aborted with OK")
             trailing = checked_metadata(trailing_metadata)
@@ -108,7 +117,7 @@ class LocalContext(grpc.aio.ServicerContext[Any, Any]):
         return self._metadata
 
     def set_code(self, code: grpc.StatusCode) -> None:
-        self._code = code
+        self._code = _status_code(code)
 
     def set_details(self, details: str) -> None:
         self._details = details
