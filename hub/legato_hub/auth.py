@@ -10,7 +10,6 @@ a customer's credential is no bearer token and the other way round.
     sub        session id, terminal id or name                     customer id
     kind       shopper, terminal, service or operator              -
     store      selling entity; absent for the whole tenant         -
-    gen        generation of a shopper's token                     -
     name       -                                                   display name
 
 No token is ever logged or put into an error.
@@ -82,7 +81,6 @@ class _Access(msgspec.Struct, frozen=True, omit_defaults=True):
     tenant: str
     sub: str
     store: str = ""
-    gen: int = 0
     exp: Expiry = 0
 
 
@@ -127,16 +125,15 @@ class TokenAuthority:
             identity.tenant,
             identity.subject,
             identity.store,
-            identity.generation,
             _seconds(identity.expires_at),
         )
         if fault := _fault(claims):
             raise ValueError(fault)
         return _sign(ACCESS, claims, self._key)
 
-    def issue_shopper(self, tenant: str, store: str, session_id: str, generation: int, expires_at: int) -> str:
+    def issue_shopper(self, tenant: str, store: str, session_id: str, expires_at: int) -> str:
         """A shopper's token; `expires_at` in milliseconds since 1970."""
-        return self.issue(Identity(IdentityKind.SHOPPER, tenant, session_id, store, generation, expires_at))
+        return self.issue(Identity(IdentityKind.SHOPPER, tenant, session_id, store, expires_at))
 
     def verify(self, token: str, now_ms: int) -> Identity:
         """See `Verifier`."""
@@ -145,9 +142,7 @@ class TokenAuthority:
         claims = _open(token, ACCESS, _Access, self._key, now_ms)
         if _fault(claims) or (self._tenants is not None and claims.tenant not in self._tenants):
             raise _refused("the token is of another hub")
-        return Identity(
-            IdentityKind(claims.kind), claims.tenant, claims.sub, claims.store, claims.gen, _milliseconds(claims.exp)
-        )
+        return Identity(IdentityKind(claims.kind), claims.tenant, claims.sub, claims.store, _milliseconds(claims.exp))
 
 
 class DevelopmentCredentials:

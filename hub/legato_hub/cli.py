@@ -120,14 +120,13 @@ def token(
     tenant: Annotated[str | None, typer.Option(help="Without it the first of the configuration.")] = None,
     store: Annotated[str | None, typer.Option(help="Without it a shopper's and a terminal's is the first.")] = None,
     name: Annotated[str, typer.Option(help="Display name of a customer.")] = "",
-    generation: Annotated[int, typer.Option(min=0, help="Generation of a shopper's session.")] = 0,
     hours: Annotated[int, typer.Option(min=1, max=24 * 365, help="How long it lasts.")] = 24,
     config: ConfigOption = None,
 ) -> None:
     """Print a development token, signed with the configured secret. Refused unless auth.development is true."""
     from legato_hub.cli_token import TokenRequest, mint
 
-    request = TokenRequest(kind.value, subject, tenant, store, name, generation, hours)
+    request = TokenRequest(kind.value, subject, tenant, store, name, hours)
     typer.echo(mint(read_config(config), request))
 
 

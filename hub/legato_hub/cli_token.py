@@ -20,7 +20,6 @@ class TokenRequest:
     tenant: str | None = None
     store: str | None = None
     name: str = ""
-    generation: int = 0
     hours: int = 24
 
 
@@ -41,7 +40,7 @@ def mint(config: Config, request: TokenRequest) -> str:
     if kind is IdentityKind.SHOPPER and not is_uuid7(request.subject or ""):
         refuse("a shopper needs --subject, the id of the session (a UUIDv7)")
     subject = request.subject or request.kind
-    identity = Identity(kind, tenant, subject, store or "", request.generation, until)
+    identity = Identity(kind, tenant, subject, store or "", until)
     return TokenAuthority(config.auth.secret).issue(identity)
 
 

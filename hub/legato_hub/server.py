@@ -118,7 +118,7 @@ class Hub:
 
         def issue(tenant: str, store: str, session_id: str) -> tuple[str, int]:
             expires_at = now_ms() + config.auth.shopper_token_days * DAY_MS
-            return authority.issue_shopper(tenant, store, session_id, 0, expires_at), expires_at
+            return authority.issue_shopper(tenant, store, session_id, expires_at), expires_at
 
         sessions = Sessions(
             self._storage, self._resources, amender, self._access, stores, credential_verifier(config.auth), issue

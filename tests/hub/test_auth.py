@@ -57,27 +57,28 @@ CLAIMS = {"aud": "legato", "kind": "shopper", "tenant": "demo", "store": "main",
 def refusal(token: str, now_ms: int = NOW) -> Problem:
     with pytest.raises(Problem) as caught:
         AUTHORITY.verify(token, now_ms)
-    assert not token or token not in str(caught.value)
+    # A short text may well be a part of the sentence.
+    assert len(token) < 16 or token not in str(caught.value)
     return caught.value
 
 
 @pytest.mark.parametrize(
     "identity",
     [
-        Identity(IdentityKind.SHOPPER, "demo", "session-1", "main", 3, LATER),
-        Identity(IdentityKind.SHOPPER, "demo", "session-1", "us", 0, LATER + 123),
-        Identity(IdentityKind.TERMINAL, "demo", "till-4", "main", 0, LATER),
-        Identity(IdentityKind.SERVICE, "demo", "billing", "", 0, 0),
-        Identity(IdentityKind.OPERATOR, "demo", "anna", "", 0, LATER),
+        Identity(IdentityKind.SHOPPER, "demo", "session-1", "main", LATER),
+        Identity(IdentityKind.SHOPPER, "demo", "session-1", "us", LATER + 123),
+        Identity(IdentityKind.TERMINAL, "demo", "till-4", "main", LATER),
+        Identity(IdentityKind.SERVICE, "demo", "billing", "", 0),
+        Identity(IdentityKind.OPERATOR, "demo", "anna", "", LATER),
     ],
 )
 def test_an_issued_token_gives_the_identity_back(identity: Identity) -> None:
     assert AUTHORITY.verify(AUTHORITY.issue(identity), NOW) == identity
 
 
-def test_a_shopper_token_carries_session_and_generation() -> None:
-    identity = AUTHORITY.verify(AUTHORITY.issue_shopper("demo", "main", "session-1", 7, LATER), NOW)
-    assert (identity.subject, identity.generation, identity.expires_at) == ("session-1", 7, LATER)
+def test_a_shopper_token_carries_its_session() -> None:
+    identity = AUTHORITY.verify(AUTHORITY.issue_shopper("demo", "main", "session-1", LATER), NOW)
+    assert (identity.subject, identity.expires_at) == ("session-1", LATER)
 
 
 def test_a_hand_made_token_of_the_documented_claims_is_believed() -> None:
@@ -101,7 +102,7 @@ def test_what_would_not_be_believed_is_not_issued(identity: Identity) -> None:
 
 
 def test_a_token_ends_exactly_at_its_time() -> None:
-    token = AUTHORITY.issue_shopper("demo", "main", "s", 0, LATER + 1)
+    token = AUTHORITY.issue_shopper("demo", "main", "s", LATER + 1)
     assert AUTHORITY.verify(token, LATER).expires_at == LATER + 1
     assert refusal(token, LATER + 1).reason == TOKEN_EXPIRED
 
@@ -209,7 +210,7 @@ async def test_a_credential_is_refused_elsewhere_later_and_when_forged() -> None
 
 
 async def test_tokens_and_credentials_are_not_interchangeable() -> None:
-    shopper = AUTHORITY.issue_shopper("demo", "main", "s", 0, LATER)
+    shopper = AUTHORITY.issue_shopper("demo", "main", "s", LATER)
     assert (await credential_refusal(shopper)).reason == UNAUTHENTICATED
     credential = CREDENTIALS.issue("demo", Customer("c-1", "Zoë"), LATER)
     assert refusal(credential).reason == UNAUTHENTICATED

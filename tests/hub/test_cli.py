@@ -101,8 +101,8 @@ def test_a_missing_file_is_told(arguments: tuple[str, ...]) -> None:
         (("terminal",), Identity(IdentityKind.TERMINAL, "demo", "terminal", "main")),
         (("terminal", "--subject", "t4", "--store", "us"), Identity(IdentityKind.TERMINAL, "demo", "t4", "us")),
         (
-            ("shopper", "--subject", SESSION, "--generation", "3"),
-            Identity(IdentityKind.SHOPPER, "demo", SESSION, "main", 3),
+            ("shopper", "--subject", SESSION),
+            Identity(IdentityKind.SHOPPER, "demo", SESSION, "main"),
         ),
     ],
 )
@@ -111,7 +111,7 @@ def test_a_development_token_is_believed(arguments: tuple[str, ...], identity: I
     assert result.exit_code == 0
     now = time.time_ns() // 1_000_000
     found = TokenAuthority(DEVELOPMENT_SECRET).verify(result.stdout.strip(), now)
-    assert (found.principal, found.store, found.generation) == (identity.principal, identity.store, identity.generation)
+    assert (found.principal, found.store) == (identity.principal, identity.store)
     assert 0 < found.expires_at - now <= 2 * 3_600_000
 
 

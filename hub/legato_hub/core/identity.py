@@ -29,8 +29,6 @@ class Identity:
     """Session id of a shopper, id of a terminal, name of a service or operator, kind of a channel."""
     store: str = ""
     """Selling entity; empty for services and operators of the whole tenant."""
-    generation: int = 0
-    """Of a shopper's token: signing in and out raises the session's, and older tokens lose the session."""
     expires_at: int = 0
     """Milliseconds since 1970; 0 never."""
 
