@@ -67,8 +67,9 @@ def put(connection: Connection, key: str, value: bytes, until: int, now: int, if
 
 def members(connection: Connection, key: str, before: str, limit: int) -> list[str]:
     """Descending; the binary order of UTF-8 is Python's order of str."""
+    below = "AND member < ?3" if before else ""
     rows = connection.execute(
-        "SELECT member FROM member WHERE key = ?1 AND (?2 = '' OR member < ?2) ORDER BY member DESC LIMIT ?3",
-        (key, before, limit),
+        f"SELECT member FROM member WHERE key = ?1 {below} ORDER BY member DESC LIMIT ?2",
+        (key, limit, before) if before else (key, limit),
     ).fetchall()
     return [row[0] for row in rows]

@@ -11,6 +11,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any, NamedTuple, TypeVar
 
 from legato_hub.storage.base import StorageError
@@ -48,10 +49,11 @@ class Writer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._accepting = False
+        self._closed = False
         self._closing = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "legato-sqlite")
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._lock: int | None = None
+        self._held = ExitStack()
         self._connection: sqlite3.Connection
 
     async def open(self) -> Database:
@@ -64,13 +66,14 @@ class Writer:
         return database
 
     def _take(self) -> Database:
-        if self._path != ":memory:":
-            self._lock = take_possession(self._path)
         try:
+            if self._path != ":memory:":
+                self._held.callback(os.close, take_possession(self._path))
             database = connect(self._path)
         except StorageError:
-            self._unlock()
+            self._held.close()
             raise
+        self._held.callback(database.connection.close)
         self._connection = database.connection
         return database
 
@@ -79,18 +82,10 @@ class Writer:
         self._accepting = False
         async with self._closing:
             await self._idle.wait()
-            if self._loop is not None:
-                await self._loop.run_in_executor(self._thread, self._let_go)
-
-    def _let_go(self) -> None:
-        if hasattr(self, "_connection"):
-            self._connection.close()
-        self._unlock()
-
-    def _unlock(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+            if self._loop is not None and not self._closed:
+                await self._loop.run_in_executor(self._thread, self._held.close)
+                self._thread.shutdown(wait=False)
+                self._closed = True
 
     def run(
         self,
