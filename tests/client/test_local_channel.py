@@ -175,7 +175,7 @@ async def test_code_set_with_an_answer(servicer: Servicer, stub: Stub) -> None:
     ("number", "code"),
     [
         (5, Code.NOT_FOUND),
-        (16, Code.UNAUTHENTICATED),
+        (14, Code.UNAVAILABLE),
         (17, Code.UNKNOWN),
         (-1, Code.UNKNOWN),
         ("nonsense", Code.UNKNOWN),
