@@ -14,6 +14,7 @@ from legato_hub.amend import now_ms
 from legato_hub.core.cursor import Cursor
 from legato_hub.core.identity import Identity, IdentityKind
 from legato_hub.core.outbox import Outbox, Subscription, timestamp
+from legato_hub.core.outcomes import NAME_SHOWN
 from legato_hub.core.problem import Problem, invalid
 from legato_hub.core.resume import resume
 from legato_hub.live import Live, LiveResources
@@ -23,6 +24,9 @@ from legato_hub.telemetry.interceptors import stream_opened
 from legato_hub.telemetry.tracing import tracer
 
 _log = logging.getLogger(__name__)
+
+LAST_WORDS_S = 5.0
+"""How long a client has to take in what is pending when its stream ends."""
 
 BACKLOG = 256
 """Answers and results on their way to a client at which nothing more is read from it."""
@@ -128,6 +132,8 @@ class Downstream:
         self._tasks: set[asyncio.Task[None]] = set()
         self._expiry: asyncio.TimerHandle | None = None
         self._taken = asyncio.Event()
+        self._writer: asyncio.Task[Any] | None = None
+        self._cut_off: asyncio.TimerHandle | None = None
         self._end: BaseException | None = None
         self._ended = False
 
@@ -352,7 +358,10 @@ class Downstream:
     ) -> None:
         if problem is not None:
             state = stream_pb2.SUBSCRIPTION_STATE_CLOSED
-        status = stream_pb2.SubscriptionStatus(subscription_id=subscription_id, resource=resource, state=state)
+        # What names nothing is not sent back at full length.
+        status = stream_pb2.SubscriptionStatus(
+            subscription_id=subscription_id[:64], resource=resource[:NAME_SHOWN], state=state
+        )
         if problem is not None:
             status.error.CopyFrom(problem.error)
         self.say(stream_pb2.ServerMessage(subscription_status=status))
@@ -382,9 +391,13 @@ class Downstream:
         if not self._ended:
             self._ended, self._end = True, cause
             self.pacer.wake(urgent=True)
+            if self._writer is not None:
+                # One that does not read would stay for good, and with it its presence.
+                self._cut_off = asyncio.get_running_loop().call_later(LAST_WORDS_S, self._writer.cancel)
 
     async def batches(self) -> AsyncIterator[list[stream_pb2.ServerMessage]]:
         """What goes out, message by message, until the end."""
+        self._writer = asyncio.current_task()
         while True:
             await self.pacer.turn()
             # Asked before: what is pending at the end goes out, what comes later does not.
@@ -411,6 +424,8 @@ class Downstream:
 
     async def close(self) -> None:
         """Let go of everything."""
+        if self._cut_off is not None:
+            self._cut_off.cancel()
         if self._expiry is not None:
             self._expiry.cancel()
         for watcher in list(self._watchers.values()):

@@ -39,6 +39,9 @@ _REJECTIONS = {
     cart_service_pb2.REJECTION_REASON_LINE_LIMIT: error_pb2.ERROR_REASON_LINE_LIMIT,
 }
 
+NAME_SHOWN = 128
+"""Characters of an id or a resource that come back with a refusal; real ones are shorter."""
+
 
 def of_rejection(rejection: cart_service_pb2.Rejection, path: str) -> Problem:
     """What a backend's refusal means to the caller; `path` is the intent's, for a field that the backend refused."""
@@ -60,8 +63,9 @@ def refused(command: command_pb2.Command, problem: Problem, *, expected_seq: int
     elif problem.reason in UNKNOWN:
         outcome = command_pb2.OUTCOME_UNKNOWN
     return command_pb2.CommandResult(
-        command_id=command.command_id,
-        resource=command.resource,
+        # What names nothing is not sent back at full length.
+        command_id=command.command_id[:NAME_SHOWN],
+        resource=command.resource[:NAME_SHOWN],
         seq=command.seq,
         outcome=outcome,
         error=problem.error,
