@@ -1,98 +1,16 @@
-"""The rules of the client's side of the stream, one by one."""
-
-import random
+"""How the client keeps a stream, its subscriptions and its identity: the rules one by one."""
 
 import pytest
 
-from legato import errors, events, intents
+from legato import errors, events
 from legato.connection import RECONNECT_CAP, Connection
 from legato.orchestrator.v1 import command_pb2, error_pb2, stream_pb2
-from legato.orchestrator.v1.command_pb2 import Command, CommandResult
-from legato.orchestrator.v1.cursor_pb2 import Cursor
 from legato.orchestrator.v1.error_pb2 import Error, ErrorReason
-from legato.orchestrator.v1.stream_pb2 import ConnectRequest, ServerMessage
+from legato.orchestrator.v1.stream_pb2 import ServerMessage
 from legato.protocol import state
 from legato.replica import Replica, Saved
 from legato.subscription import State, Subscription
-
-CART = "carts/a"
-ENTRIES = {"cart": b""}
-
-
-def cursor(revision: int, epoch: str = "e") -> Cursor:
-    return Cursor(epoch=epoch, revision=revision)
-
-
-def wish(seq: int, resource: str = CART) -> Command:
-    return Command(command_id=f"c{seq}", resource=resource, seq=seq, cart=intents.set_note(str(seq)))
-
-
-def result(
-    seq: int,
-    outcome: command_pb2.Outcome.ValueType = command_pb2.OUTCOME_APPLIED,
-    reason: ErrorReason.ValueType | None = None,
-    *,
-    at: int | None = None,
-    expected_seq: int = 0,
-    delay: int | None = None,
-) -> ServerMessage:
-    told = CommandResult(command_id=f"c{seq}", resource=CART, seq=seq, outcome=outcome, expected_seq=expected_seq)
-    if at is not None:
-        told.cursor.CopyFrom(cursor(at))
-    if reason is not None:
-        told.error.reason = reason
-        if delay is not None:
-            told.error.retry_delay.FromSeconds(delay)
-    return ServerMessage(command_result=told)
-
-
-def snapshot(id_: str, revision: int = 1, last_seq: int = 0, epoch: str = "e") -> ServerMessage:
-    digest, payload = state.digest(ENTRIES), state.entries_to_bytes(ENTRIES)
-    told = stream_pb2.Snapshot(
-        subscription_id=id_, target=CART, cursor=cursor(revision, epoch), digest=digest, payload=payload
-    )
-    told.last_seq = last_seq
-    return ServerMessage(snapshot=told)
-
-
-def closed(id_: str, reason: ErrorReason.ValueType, delay: int | None = None) -> ServerMessage:
-    status = stream_pb2.SubscriptionStatus(
-        subscription_id=id_, state=stream_pb2.SUBSCRIPTION_STATE_CLOSED, error=Error(reason=reason)
-    )
-    if delay is not None:
-        status.error.retry_delay.FromSeconds(delay)
-    return ServerMessage(subscription_status=status)
-
-
-def welcome(lives: int | None = None, in_flight: int = 1_000) -> ServerMessage:
-    told = stream_pb2.Welcome(limits=stream_pb2.Limits(max_commands_in_flight=in_flight))
-    told.server_time.FromSeconds(1_000_000)
-    if lives is not None:
-        told.identity.expires_at.FromSeconds(1_000_000 + lives)
-    return ServerMessage(welcome=told)
-
-
-def kinds(requests: list[ConnectRequest]) -> list[str]:
-    return [str(request.WhichOneof("message")) for request in requests]
-
-
-def seqs(requests: list[ConnectRequest]) -> list[int]:
-    return [request.command.seq for request in requests if request.HasField("command")]
-
-
-def connection(*, follow: bool = False, live: bool = True, in_flight: int = 1_000) -> Connection:
-    """An open stream at time 0; with `follow` it follows the cart, whose state has come if `live`."""
-    core = Connection(stream_pb2.Hello(client_id="me"), random.Random(1))
-    if follow:
-        core.want(Subscription(CART))
-    core.opened(0)
-    core.received([welcome(in_flight=in_flight)], 0)
-    core.messages(0)
-    if follow and live:
-        core.received([snapshot("s1")], 0)
-        core.messages(0)
-    core.events()
-    return core
+from tests.client.said import CART, ENTRIES, closed, connection, cursor, kinds, result, seqs, snapshot, welcome, wish
 
 
 def test_hello_comes_first_and_everything_wanted_follows_at_once() -> None:
@@ -109,31 +27,6 @@ def test_hello_comes_first_and_everything_wanted_follows_at_once() -> None:
     assert (asked.resource, asked.since, asked.since_target) == (CART, cursor(7), CART)
     assert asked.first_unacknowledged_seq == 5
     assert command.command == wish(1, "carts/b")
-
-
-def test_commands_wait_for_the_state_of_what_they_change() -> None:
-    core = connection(follow=True, live=False)
-    core.submit(wish(1))
-    assert core.messages(0) == []
-    core.received([snapshot("s1")], 0)
-    assert kinds(core.messages(0)) == ["ack", "command"]
-
-
-def test_a_cart_is_followed_once_it_is_made() -> None:
-    core = connection()
-    core.want(Subscription(CART))
-    core.submit(Command(command_id="c1", resource=CART, seq=1, cart=intents.create_cart()))
-    core.submit(wish(2))
-    assert seqs(core.messages(0)) == [1, 2]
-    core.received([result(1, at=1), result(2, at=2)], 0)
-    (subscribe,) = core.messages(0)
-    assert subscribe.subscribe.first_unacknowledged_seq == 3
-    shown = core.subscriptions[CART]
-    assert [c.seq for c in core.unconfirmed(shown)] == [1, 2], "applied, and not in the state yet"
-    core.received([snapshot("s1", revision=1)], 0)
-    assert [c.seq for c in core.unconfirmed(shown)] == [2]
-    core.received([snapshot("s1", revision=2)], 0)
-    assert core.unconfirmed(shown) == []
 
 
 def test_one_ack_a_subscription_after_the_whole_message() -> None:
@@ -208,100 +101,6 @@ def test_a_subscription_that_is_refused_for_now_is_asked_for_when_told() -> None
     assert core.messages(10) == []
     assert core.next_timer() == 17
     assert kinds(core.messages(17)) == ["subscribe"]
-
-
-def test_at_most_64_seqs_are_under_way_whatever_is_answered_first() -> None:
-    core = connection()
-    for seq in range(1, 201):
-        core.submit(wish(seq))
-    assert seqs(core.messages(0)) == [*range(1, 65)]
-    core.received([result(seq) for seq in range(2, 40)], 0)
-    assert seqs(core.messages(0)) == [], "the first has no answer yet"
-    core.received([result(1)], 0)
-    assert seqs(core.messages(0)) == [*range(65, 104)]
-
-
-def test_the_limit_of_the_stream_is_never_reached() -> None:
-    core = connection(in_flight=10)
-    for resource in ("carts/a", "carts/b"):
-        for seq in range(1, 20):
-            core.submit(wish(seq, resource))
-    assert len(seqs(core.messages(0))) == 9
-
-
-def test_a_refusal_holds_back_what_follows_and_probes_before_it_opens_up() -> None:
-    core = connection()
-    for seq in range(1, 5):
-        core.submit(wish(seq))
-    core.messages(0)
-    not_accepted, gap = command_pb2.OUTCOME_NOT_ACCEPTED, error_pb2.ERROR_REASON_SEQ_GAP
-    core.received([result(1, not_accepted, error_pb2.ERROR_REASON_RESOURCE_BUSY, delay=2)], 0)
-    core.received([result(2, not_accepted, gap, expected_seq=1), result(3, not_accepted, gap, expected_seq=1)], 0)
-    assert core.messages(5) == [], "the stream still owes an answer"
-    core.received([result(4, not_accepted, gap, expected_seq=1)], 1)
-    assert core.messages(1) == []
-    assert core.next_timer() == 2
-    assert seqs(core.messages(2)) == [1]
-    core.received([result(1)], 3)
-    assert seqs(core.messages(3)) == [2, 3, 4]
-
-
-def test_a_pending_outcome_is_asked_for_again() -> None:
-    core = connection()
-    core.submit(wish(1))
-    core.messages(0)
-    core.received([result(1, command_pb2.OUTCOME_UNKNOWN, error_pb2.ERROR_REASON_OUTCOME_PENDING, delay=1)], 0)
-    (delayed,) = core.events()
-    assert isinstance(delayed, events.Delayed)
-    assert isinstance(delayed.error, errors.OutcomePending)
-    assert seqs(core.messages(1)) == [1]
-    core.received([result(1, command_pb2.OUTCOME_UNKNOWN, error_pb2.ERROR_REASON_OUTCOME_UNKNOWN)], 2)
-    (finished,) = core.events()
-    assert isinstance(finished, events.Finished)
-    assert isinstance(finished.error, errors.OutcomeUnknown)
-    assert core.pending == 0
-
-
-def test_commands_that_nobody_will_ever_accept_give_their_seqs_back() -> None:
-    core = connection()
-    for seq in range(1, 4):
-        core.submit(wish(seq))
-    core.messages(0)
-    core.received([result(1)], 0)
-    core.events()
-    core.received([result(2, command_pb2.OUTCOME_NOT_ACCEPTED, error_pb2.ERROR_REASON_NOT_FOUND)], 0)
-    failed, also, rewritten = core.events()
-    assert isinstance(failed, events.Failed)
-    assert isinstance(also, events.Failed)
-    assert isinstance(failed.error, errors.NotFound)
-    assert [failed.command.seq, also.command.seq] == [2, 3]
-    assert rewritten == events.Rewritten(CART, (), 2)
-    core.submit(Command(command_id="new", resource=CART, seq=2, cart=intents.set_note("again")))
-    assert core.messages(0) == [], "the answer to the former 3 is still to come"
-    core.received([result(3, command_pb2.OUTCOME_NOT_ACCEPTED, error_pb2.ERROR_REASON_SEQ_GAP, expected_seq=2)], 0)
-    assert [request.command.command_id for request in core.messages(0)] == ["new"]
-
-
-def test_a_hub_that_forgot_is_followed_to_its_count() -> None:
-    core = connection()
-    core.submit(wish(47))
-    core.submit(wish(48))
-    core.messages(0)
-    gap = error_pb2.ERROR_REASON_SEQ_GAP
-    for seq in (47, 48):
-        core.received([result(seq, command_pb2.OUTCOME_NOT_ACCEPTED, gap, expected_seq=1)], 0)
-    (rewritten,) = [event for event in core.events() if isinstance(event, events.Rewritten)]
-    assert [(c.command_id, c.seq) for c in rewritten.commands] == [("c47", 1), ("c48", 2)]
-    assert rewritten.next_seq == 3
-    assert seqs(core.messages(0)) == [1, 2]
-
-
-def test_an_outbox_older_than_the_clients_last_word_counts_on_from_the_hub() -> None:
-    core = connection(follow=True, live=False)
-    core.submit(wish(3))
-    core.received([snapshot("s1", last_seq=9)], 0)
-    assert core.events()[-1] == events.Rewritten(CART, tuple(core.lanes[CART].pending), 11)
-    assert seqs(core.messages(0)) == [10]
 
 
 def test_an_expired_token_holds_everything_until_there_is_another() -> None:
@@ -432,15 +231,3 @@ def test_what_is_wanted_no_more_is_left() -> None:
     assert unsubscribe.unsubscribe.subscription_id == "s1"
     core.received([snapshot("s1")], 0)
     assert core.dropped == 1
-
-
-def test_a_sessions_active_cart_shows_what_is_pending_on_the_cart() -> None:
-    core = connection()
-    core.want(Subscription("sessions/s/active_cart"))
-    core.messages(0)
-    core.received([snapshot("s1", last_seq=1)], 0)
-    core.submit(wish(1))
-    core.submit(wish(2))
-    shown = core.subscriptions["sessions/s/active_cart"]
-    assert [c.seq for c in core.unconfirmed(shown)] == [2], "the state contains the first one"
-    assert events.Changed("sessions/s/active_cart") in core.events()
