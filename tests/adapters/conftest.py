@@ -37,6 +37,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("placement", ["in_process", "own_process"], scope="session")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "vendure" in item.nodeid:
+            # The first of them waits until Vendure has started, which a busy machine makes long.
+            item.add_marker(pytest.mark.timeout(180))
+
+
 @pytest.fixture(scope="session")
 def reference_options(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
     return {"path": str(tmp_path_factory.mktemp("reference") / "shop.db")}

@@ -72,14 +72,19 @@ class VendureAdapter:
 
 
 async def _claimed(channels: Channels) -> list[str]:
-    """The intents that can be executed. A note can where orders have a field for it: unknown until Vendure answered."""
+    """The intents that can be executed. A note only where orders have a field for it.
+
+    While Vendure has never answered, a note is claimed: a hub asks once, and would go without for as long as it runs.
+    The other way round a note is UNIMPLEMENTED when it comes, which means the same to whoever wanted it.
+    """
     known = channels.known
     if known is None:
         try:
             known = await channels.get(time.monotonic() + _CLAIM_TIMEOUT_S)
         except ApiError as error:
             _log.warning("Vendure is not there yet: %s", error)
-    return [name for name in _ALL_INTENTS if name != "set_note" or (known is not None and known.note)]
+            return _ALL_INTENTS
+    return [name for name in _ALL_INTENTS if name != "set_note" or known.note]
 
 
 class _IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):

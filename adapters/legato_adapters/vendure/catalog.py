@@ -54,7 +54,10 @@ class Catalog:
     async def search(
         self, request: catalog_service_pb2.SearchProductsRequest, deadline: float | None
     ) -> catalog_service_pb2.SearchProductsResponse:
-        """Vendure decides what a query finds: without a search server a part of a name, a description, or a sku."""
+        """Vendure decides what a query finds: without a search server a part of a name, a description, or a sku.
+
+        It ignores queries of one or two characters.
+        """
         if not 1 <= request.page_size <= _MAX_PAGE:
             raise Failure(Code.INVALID_ARGUMENT, f"page_size must be 1 to {_MAX_PAGE}")
         offset = page_offset(request)
@@ -74,6 +77,8 @@ class Catalog:
             now = _now()
             # The index may know products a moment longer than the catalog does.
             for product in (products[product_id] for product_id in ids if product_id in products):
+                if not product["variants"]:
+                    continue
                 price = min((price_message(v, channel, now) for v in product["variants"]), key=_units)
                 response.hits.add(product=product_message(product), price=price)
         if found and offset + len(found) < total:
@@ -136,7 +141,7 @@ class Catalog:
                 raise
             data = {"product": None}
         product: _Json | None = data["product"]
-        if product is None:
+        if product is None or not product["variants"]:
             raise Failure(Code.NOT_FOUND, "there is no such product")
         return product
 

@@ -178,6 +178,38 @@ async def test_no_answer_in_time(
     never.set()
 
 
+async def test_something_that_is_no_http_server(user: CartUser) -> None:
+    async def gibberish(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"220 swordfish ESMTP\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(gibberish, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with in_process(VENDURE, {"url": url}) as channel:
+            other = CartUser(Stubs(channel).cart, VENDURE.context())
+            other.cart_id, other.adapter_state = user.cart_id, user.adapter_state
+            assert await failed(other.read(), user) == (Code.UNAVAILABLE, False)
+            call = other.call(add_line={"sku": "PAPER-01", "quantity": {"steps": 1}})
+            assert await failed(other.send(call), user) == (Code.UNAVAILABLE, True)
+
+
+async def test_a_product_without_variants_is_none(stubs: Stubs, proxy: HttpProxy) -> None:
+    async def without(forward: Forward) -> Reply:
+        found = json.loads((await forward()).body)
+        data = found["data"]
+        product = data["product"] if "product" in data else data["products"]["items"][0]
+        product["variants"] = []
+        return Reply(json.dumps(found).encode())
+
+    proxy.on("product", without)
+    assert await failed(stubs.catalog.GetProduct(product_request(), timeout=TIMEOUT_S)) == (Code.NOT_FOUND, False)
+    proxy.on("products", without)
+    request = catalog_service_pb2.SearchProductsRequest(context=VENDURE.context(), page_size=5)
+    assert len((await stubs.catalog.SearchProducts(request, timeout=TIMEOUT_S)).hits) == 4
+
+
 # Nobody there
 
 
@@ -211,15 +243,17 @@ async def test_nobody_there(host: str, request: pytest.FixtureRequest) -> None:
         ):
             assert await failed(read) == (Code.UNAVAILABLE, False)
         info = await stubs.identity.GetInfo(identity_service_pb2.GetInfoRequest())
-        assert set(info.cart_intents) == ALL_INTENTS - {"set_note"}
+        assert set(info.cart_intents) == ALL_INTENTS
 
 
 async def test_a_vendure_that_comes_up_after_the_adapter(proxy: HttpProxy) -> None:
-    proxy.on("activeChannel", lose_request)
+    proxy.on("activeChannel", lose_request, lose_request)
+    proxy.on("__type", answering(Reply(b'{"data": {"__type": null}}')))
     async with in_process(VENDURE, {"url": proxy.url}) as channel:
         stubs = Stubs(channel)
-        info = await stubs.identity.GetInfo(identity_service_pb2.GetInfoRequest(), timeout=TIMEOUT_S)
-        assert set(info.cart_intents) == ALL_INTENTS
+        for intents in (ALL_INTENTS, ALL_INTENTS - {"set_note"}):
+            info = await stubs.identity.GetInfo(identity_service_pb2.GetInfoRequest(), timeout=TIMEOUT_S)
+            assert set(info.cart_intents) == intents
         await stubs.identity.Probe(identity_service_pb2.ProbeRequest(), timeout=TIMEOUT_S)
 
 
