@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -149,6 +150,46 @@ async def test_a_till_is_offline_restarts_and_loses_nothing(hub: RunningHub, tmp
         assert till.pending == ()
 
 
+OFFLINE_TILL = """
+import asyncio, sys
+import legato
+
+async def main():
+    outbox = legato.SQLiteOutbox(sys.argv[1])
+    async with legato.connect("127.0.0.1:9", access_token=sys.argv[2], outbox=outbox, connect_timeout=None) as till:
+        cart = till.start_cart()
+        for power in range(10):
+            cart.submit(legato.intents.add(sys.argv[3], 1 << power))
+            print(cart.id, 1 << power, flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("kept", [1, 4, 10])
+async def test_a_power_cut_between_wish_and_sending_loses_and_doubles_nothing(
+    hub: RunningHub, tmp_path: Path, kept: int
+) -> None:
+    token = hub.token(IdentityKind.TERMINAL, "till-1", "main")
+    file = tmp_path / "till.sqlite3"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", OFFLINE_TILL, file, token, SKU, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    said = [(await process.stdout.readline()).split() for _ in range(kept)]
+    process.kill()
+    said += [line.split() for line in (await process.stdout.read()).splitlines()]
+    await process.wait()
+    cart_id, told = said[0][0].decode(), sum(int(words[1]) for words in said)
+
+    async with legato.connect(hub.target, access_token=token, outbox=legato.SQLiteOutbox(file)) as till:
+        await asyncio.gather(*(pending.result(10) for pending in till.pending))
+        (line,) = (await till.cart(cart_id).live()).confirmed.lines
+        # The last one may have been kept and not told any more.
+        assert line.quantity.steps in (told, 2 * told + 1)
+
+
 async def test_a_restart_of_the_hub_is_survived(tmp_path: Path) -> None:
     config = hub_config(tmp_path)
     async with contextlib.AsyncExitStack() as stack:
@@ -164,6 +205,16 @@ async def test_a_restart_of_the_hub_is_survived(tmp_path: Path) -> None:
             await pending.result(20)
             await until(cart, {SKU: 3})
             assert cart.replica.snapshots == 1
+
+
+async def login_names(session: legato.SessionHandle) -> list[str]:
+    """Everybody who is greeted, until somebody is."""
+    names = []
+    async for view in session.watch():
+        names.append(view.session.login.display_name)
+        if names[-1]:
+            break
+    return names
 
 
 async def test_sign_in_moves_the_own_session_and_the_active_cart(hub: RunningHub) -> None:
@@ -186,10 +237,12 @@ async def test_sign_in_moves_the_own_session_and_the_active_cart(hub: RunningHub
         with pytest.raises(legato.NotFound, match="no active cart"):
             await lonely.add(SKU, 1)
         former = guest.id
+        logins = asyncio.create_task(login_names(guest))
         await app.sign_in(hub.credential("anna"))
         assert app.session is guest
         assert guest.id == web.session.id != former
         await until(lonely, {SKU: 5})
+        assert (await asyncio.wait_for(logins, 10))[-1] == "Anna", "who watches goes along"
         await web.session.view_product("some-product")
         async with asyncio.timeout(10):
             async for view in guest.watch():

@@ -72,7 +72,13 @@ def test_no_reason_is_a_fault_of_the_hub_unless_the_code_says_more() -> None:
 
 
 def test_a_bare_rpc_error_keeps_its_text() -> None:
-    assert from_rpc_error(grpc.RpcError("odd")).message == "odd"
+    assert str(from_rpc_error(grpc.RpcError("odd"))).startswith("odd. Report it")
+
+
+def test_an_error_without_a_text_names_its_reason() -> None:
+    assert str(from_error(Error(code=5, reason=error_pb2.ERROR_REASON_UNKNOWN_SKU))).startswith(
+        "unknown sku [UNKNOWN_SKU]. "
+    )
 
 
 def test_retryable_tells_what_may_be_sent_again() -> None:

@@ -65,7 +65,9 @@ class LegatoError(Exception):
 
     def __str__(self) -> str:
         name = reason_name(self.reason) if self.reason else self.code.name
-        parts = [f"{self.message or name.lower().replace('_', ' ')} [{name}]"]
+        parts = [self.message or name.lower().replace("_", " ")]
+        if self.reason or self.code is not grpc.StatusCode.UNKNOWN:
+            parts[0] += f" [{name}]"
         parts += [f"{v.field}: {v.description}" for v in self.field_violations]
         if self.retry_delay is not None:
             parts.append(f"retry after {self.retry_delay:g} s")

@@ -151,11 +151,12 @@ class Handle(ABC, Generic[_View]):
             command.session.CopyFrom(intent)
         return command
 
-    def rebind(self, resource: str) -> None:
+    def rebind(self, resource: str, state: State) -> None:
         """Follow another resource from now on: the shopper's session became another one. For the client alone."""
         self._link.unfollow(self.resource)
         self.resource = resource
         self._subscription = self._link.follow(resource, self._signal)
+        self._subscription.state = state
         self._signal.fire()
 
     def revive(self) -> None:

@@ -12,6 +12,7 @@ from legato.orchestrator.v1.stream_pb2 import IdentitySummary
 from legato.pending import PendingCommand
 from legato.protocol import ids, resources
 from legato.sessions import SessionHandle
+from legato.subscription import State
 
 _Handle = TypeVar("_Handle", CartHandle, SessionHandle)
 
@@ -91,7 +92,14 @@ class Hub:
         """
         request = reads_pb2.SignInRequest(credential=credential)
         response = await self._link.call(self._link.stub.SignIn, request, timeout)
-        await self.authenticate(response.access_token, timeout=timeout)
+        former = self._session_id
+        # The hub ends what follows the former session before it says that the identity has changed.
+        self._move(response.session.id, State.NEEDS_TOKEN)
+        try:
+            await self.authenticate(response.access_token, timeout=timeout)
+        finally:
+            if self._link.token != response.access_token:
+                self._move(former, State.WANTED)
         return response.session
 
     async def authenticate(self, access_token: str, *, timeout: float = 10.0) -> None:
@@ -165,11 +173,16 @@ class Hub:
         return known
 
     def _identified(self, identity: IdentitySummary) -> None:
-        former, self._session_id = self._session_id, identity.session_id
-        if not former or not identity.session_id or former == identity.session_id:
+        if identity.session_id:
+            self._move(identity.session_id, State.WANTED)
+
+    def _move(self, session_id: str, state: State) -> None:
+        """The shopper's own session is (or will be, under the next identity) another one: follow that."""
+        former, self._session_id = self._session_id, session_id
+        if not former or former == session_id:
             return
         for name in (resources.session, resources.active_cart):
             handle = self._handles.pop(name(former), None)
-            if handle is not None and not handle.closed and name(identity.session_id) not in self._handles:
-                handle.rebind(name(identity.session_id))
+            if handle is not None and not handle.closed and name(session_id) not in self._handles:
+                handle.rebind(name(session_id), state)
                 self._handles[handle.resource] = handle

@@ -173,7 +173,7 @@ class Link:
         finally:
             if self._renewing is not None:
                 self._renewing.cancel()
-            self.core.stop(self.core.error or errors.Closed("the client is closed"))
+            self.core.stop(errors.Closed("the client is closed"))
             self._act()
 
     async def close(self, timeout: float) -> None:
