@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import grpc
 import grpc.aio
 
+import legato
 from legato.commerce.v1.cart_pb2 import Cart
+from legato.commerce.v1.line_item_pb2 import LineItem
+from legato.commerce.v1.quantity_pb2 import Quantity
 from legato.error_table import ERROR_METADATA_KEY
 from legato.orchestrator.v1 import command_pb2, orchestrator_service_pb2_grpc, reads_pb2, stream_pb2
 from legato.orchestrator.v1.command_pb2 import CommandResult
@@ -17,6 +20,7 @@ from legato.orchestrator.v1.error_pb2 import Error, ErrorReason
 from legato.orchestrator.v1.stream_pb2 import ConnectRequest, ConnectResponse, ServerMessage
 from legato.protocol import entities, state
 
+CART = "01900000-0000-7000-8000-00000000000a"
 SESSION = "01900000-0000-7000-8000-000000000001"
 
 
@@ -166,3 +170,21 @@ async def scripted_hub() -> AsyncIterator[ScriptedHub]:
     await server.start()
     yield hub
     await server.stop(None)
+
+
+@asynccontextmanager
+async def connected(
+    hub: ScriptedHub, outbox: legato.Outbox | None = None, close_timeout: float = 0.2
+) -> AsyncIterator[tuple[legato.Hub, Stream]]:
+    """A client and its first stream, welcomed."""
+    async with AsyncExitStack() as stack:
+        connecting = legato.connect(hub.target, access_token="token", outbox=outbox, close_timeout=close_timeout)
+        opening = asyncio.create_task(stack.enter_async_context(connecting))
+        stream = await hub.accept()
+        await stream.welcome()
+        yield await opening, stream
+
+
+def line(steps: int) -> bytes:
+    """The entity of a line of tea."""
+    return LineItem(id="l", sku="tea", quantity=Quantity(steps=steps)).SerializeToString()

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, assert_type
 
 import grpc
@@ -12,19 +12,15 @@ import pytest
 
 import legato
 from legato import intents
-from legato.commerce.v1.line_item_pb2 import LineItem
-from legato.commerce.v1.quantity_pb2 import Quantity
 from legato.orchestrator.v1 import command_pb2, error_pb2, reads_pb2, stream_pb2
 from legato.orchestrator.v1 import orchestrator_service_pb2_grpc as rpc
 from legato.orchestrator.v1.stream_pb2 import ServerMessage
-from tests.client.scripted_hub import ScriptedHub, Stream, scripted_hub
+from tests.client.scripted_hub import CART, ScriptedHub, Stream, connected, line, scripted_hub
 from tests.support.network import cut_off
 
 if TYPE_CHECKING:
     # Known to type checkers only: at run time there is one stub class.
     from legato.orchestrator.v1.orchestrator_service_pb2_grpc import OrchestratorServiceAsyncStub
-
-CART = "01900000-0000-7000-8000-00000000000a"
 
 
 @pytest.fixture
@@ -35,23 +31,6 @@ async def hub() -> AsyncIterator[ScriptedHub]:
     # What is left belongs to gRPC's server, which ends its handlers a moment later.
     left = {task for task in asyncio.all_tasks() - before if "legato" in task.get_name()}
     assert not left
-
-
-@asynccontextmanager
-async def connected(
-    hub: ScriptedHub, outbox: legato.Outbox | None = None, close_timeout: float = 0.2
-) -> AsyncIterator[tuple[legato.Hub, Stream]]:
-    """A client and its first stream, welcomed."""
-    async with AsyncExitStack() as stack:
-        connecting = legato.connect(hub.target, access_token="token", outbox=outbox, close_timeout=close_timeout)
-        opening = asyncio.create_task(stack.enter_async_context(connecting))
-        stream = await hub.accept()
-        await stream.welcome()
-        yield await opening, stream
-
-
-def line(steps: int) -> bytes:
-    return LineItem(id="l", sku="tea", quantity=Quantity(steps=steps)).SerializeToString()
 
 
 async def test_a_command_that_a_dying_stream_left_open_is_sent_again(hub: ScriptedHub) -> None:
@@ -226,61 +205,11 @@ async def test_nobody_answers(hub: ScriptedHub) -> None:
             raise AssertionError("it must not begin")
 
 
-async def test_a_channel_key_becomes_a_token(hub: ScriptedHub) -> None:
-    async with AsyncExitStack() as stack:
-        opening = asyncio.create_task(
-            stack.enter_async_context(legato.connect(hub.target, channel_key="key", close_timeout=0))
-        )
-        stream = await hub.accept()
-        assert stream.metadata["authorization"] == "Bearer from the hub"
-        await stream.welcome()
-        client = await opening
-        assert client.access_token == "from the hub"
-
-
-async def test_a_refused_token_is_replaced_by_another(hub: ScriptedHub) -> None:
-    tokens = iter(["old", "new"])
-
-    async def source() -> str:
-        return next(tokens)
-
-    async with AsyncExitStack() as stack:
-        opening = asyncio.create_task(
-            stack.enter_async_context(legato.connect(hub.target, access_token=source, close_timeout=0))
-        )
-        stream = await hub.accept()
-        assert stream.metadata["authorization"] == "Bearer old"
-        stream.end(error_pb2.ERROR_REASON_TOKEN_EXPIRED, grpc.StatusCode.UNAUTHENTICATED)
-        stream = await hub.accept()
-        assert stream.metadata["authorization"] == "Bearer new"
-        await stream.welcome()
-        client = await opening
-        assert client.connected
-
-
-async def test_another_token_is_taken_on_the_open_stream_or_refused(hub: ScriptedHub) -> None:
-    async with connected(hub) as (client, stream):
-        changing = asyncio.create_task(client.authenticate("better"))
-        assert (await stream.expect("authenticate")).access_token == "better"
-        identity = stream_pb2.IdentitySummary(kind="service")
-        stream.send(ServerMessage(authenticated=stream_pb2.Authenticated(identity=identity)))
-        await changing
-        assert (client.access_token, client.identity.kind) == ("better", "service")
-
-        changing = asyncio.create_task(client.authenticate("worse"))
-        await stream.expect("authenticate")
-        error = error_pb2.Error(reason=error_pb2.ERROR_REASON_UNAUTHENTICATED, code=16, message="no")
-        stream.send(ServerMessage(authenticated=stream_pb2.Authenticated(error=error)))
-        with pytest.raises(legato.Unauthenticated):
-            await changing
-        assert (client.access_token, client.identity.kind) == ("better", "service")
-
-
 async def test_what_is_too_large_is_refused_before_it_is_kept(hub: ScriptedHub) -> None:
     async with connected(hub) as (client, stream):
         cart = client.cart(CART)
         await stream.follow()
-        with pytest.raises(legato.MessageTooLarge, match="the hub takes 4096"):
+        with pytest.raises(legato.MessageTooLarge, match="the hub at most 4096"):
             cart.submit(intents.set_note("x" * 5_000))
         assert client.pending == ()
 

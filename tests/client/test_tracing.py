@@ -15,8 +15,7 @@ import legato
 from legato import tracing
 from legato.orchestrator.v1 import command_pb2, error_pb2, reads_pb2
 from legato.orchestrator.v1 import orchestrator_service_pb2_grpc as rpc
-from tests.client.scripted_hub import scripted_hub
-from tests.client.test_client import CART, connected, line
+from tests.client.scripted_hub import CART, connected, line, scripted_hub
 
 OTHER = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
 NEWEST = "00-fedcba9876543210fedcba9876543210-fedcba9876543210-01"

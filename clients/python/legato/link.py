@@ -29,6 +29,12 @@ log = logging.getLogger("legato")
 SAVE_REPLICAS_EVERY_S = 1.0
 """How far behind a saved replica may be; what it misses comes as deltas."""
 
+MAX_MESSAGE_BYTES = 65_536
+"""What a hub is taken to accept until it says so; every command within its documented limits is far smaller."""
+
+ENVELOPE_BYTES = 32
+"""More than what a message adds to the command in it: its seq and its frame."""
+
 TokenSource: TypeAlias = Callable[[], Awaitable[str]]
 _Call: TypeAlias = "grpc.aio.StreamStreamCall[ConnectRequest, ConnectResponse]"
 _Request = TypeVar("_Request")
@@ -110,15 +116,19 @@ class Link:
         """Keep a command in the outbox and send it. Raise LegatoError if it was not kept."""
         if self.closing:
             raise errors.Closed("the client is closed; nothing was kept")
-        if self.core.stopped and self.core.error is not None:
-            raise self.core.error
-        limit = self.core.limits.max_message_bytes
-        if limit and command.ByteSize() > limit:
-            raise errors.MessageTooLarge(f"the command has {command.ByteSize()} bytes, the hub takes {limit}")
+        self._check()
+        limit, size = self.core.limits.max_message_bytes or MAX_MESSAGE_BYTES, command.ByteSize() + ENVELOPE_BYTES
+        if size > limit:
+            # One that the hub will never take must not stand in the way of all others.
+            raise errors.MessageTooLarge(f"the command takes {size} bytes, the hub at most {limit}")
         pending = self._take(self.outbox.append(command))
         self._act()
         self._wake.set()
         return pending
+
+    def _check(self) -> None:
+        if self.core.stopped and self.core.error is not None:
+            raise self.core.error
 
     def wake(self) -> None:
         """Something is wanted that was not before."""
@@ -136,6 +146,7 @@ class Link:
     async def authenticate(self, token: str, timeout: float) -> None:
         """Go on under another token. Raise what the hub says against it; then the former one stays."""
         async with self._auth_lock:
+            self._check()
             former, self.token = self.token, token
             self._authenticating = asyncio.get_running_loop().create_future()
             self.core.authenticate(token, self._now)
@@ -145,6 +156,9 @@ class Link:
                     await self._authenticating
             except errors.LegatoError:
                 self.token = former
+                if not self.core.open:
+                    self.core.authenticate(former, self._now)
+                    self._wake.set()
                 raise
             except TimeoutError:
                 message = f"not connected within {timeout:g} s; the next stream is opened with the new token"
@@ -273,6 +287,8 @@ class Link:
                     self._leaving = True
                 case events.Stopped(error):
                     self._leaving = True
+                    if self._authenticating is not None and not self._authenticating.done():
+                        self._authenticating.set_exception(error)
                     for command_id in list(self.pending):
                         self._resolve(self.pending[command_id].command, None, error)
         self.state.fire()
