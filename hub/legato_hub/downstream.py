@@ -5,7 +5,6 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
-from legato.commerce.v1 import session_pb2
 from legato.orchestrator.v1 import command_pb2, error_pb2, stream_pb2
 from legato.protocol import resources
 from legato.protocol.resources import Resource
@@ -20,8 +19,9 @@ from legato_hub.core.resume import resume
 from legato_hub.live import Live, LiveResources
 from legato_hub.pacer import Pacer
 from legato_hub.storage.base import Gone, Storage, StorageError, Update
-from legato_hub.telemetry.interceptors import stream_opened
+from legato_hub.telemetry.pushes import trace_pushes
 from legato_hub.telemetry.tracing import tracer
+from legato_hub.watchers import SessionWatch, Watcher, active_cart_of, rights_of
 
 _log = logging.getLogger(__name__)
 
@@ -30,58 +30,6 @@ LAST_WORDS_S = 5.0
 
 BACKLOG = 256
 """Answers and results on their way to a client at which nothing more is read from it."""
-
-
-class Watcher:
-    """One subscription on the resource that feeds it."""
-
-    def __init__(self, downstream: "Downstream", subscription: Subscription) -> None:
-        self._downstream = downstream
-        self.subscription = subscription
-        self.target = ""
-        """Name of the resource that it is to show; empty for an active cart while there is none."""
-        self.live: Live | None = None
-        """The resource that it does show; another than the target only while that is being read."""
-        self.session: _SessionWatch | None = None
-        """For an active cart: what tells that another cart became it."""
-
-    def revised(self) -> None:
-        self._downstream.outbox.due(self.subscription)
-        self._downstream.pacer.wake()
-
-    def presence_changed(self) -> None:
-        self.subscription.presence_due = True
-        self.revised()
-
-
-class _SessionWatch:
-    """Calls back when a session changes in what matters to whoever holds it."""
-
-    def __init__(self, live: Live, what: Callable[[Live], object], changed: Callable[[], None]) -> None:
-        self.live = live
-        self._what = what
-        self._last = what(live)
-        self._changed = changed
-
-    def revised(self) -> None:
-        present = self._what(self.live)
-        if present != self._last:
-            self._last = present
-            self._changed()
-
-    def presence_changed(self) -> None:
-        """Nobody is told of presence here."""
-
-
-def _active_cart_of(session: Live) -> str:
-    """The name of a session's active cart; empty for none."""
-    cart_id = session_pb2.Session.FromString(session.entries.get("session", b"")).active_cart_id
-    return resources.cart(cart_id) if cart_id else ""
-
-
-def _rights_of(session: Live) -> object:
-    carts = frozenset(key for key in session.entries if key.startswith("cart/"))
-    return session.entries.get("login"), carts
 
 
 def _expired() -> Problem:
@@ -122,7 +70,7 @@ class Downstream:
         self._client_id = client_id
         self._max_subscriptions = max_subscriptions
         self._watchers: dict[str, Watcher] = {}
-        self._own_session: _SessionWatch | None = None
+        self._own_session: SessionWatch | None = None
         self._presence_id = connection_id
         self._present: stream_pb2.PresentChannel | None = None
         if channel.kind:
@@ -150,10 +98,10 @@ class Downstream:
         self._follow_own_session(None)
         if identity.kind is IdentityKind.SHOPPER:
             live = await self._resources.pin(resources.session(identity.subject))
-            self._follow_own_session(_SessionWatch(live, _rights_of, lambda: self._spawn(self.reauthorise())))
+            self._follow_own_session(SessionWatch(live, rights_of, lambda: self._spawn(self.reauthorise())))
         await self.reauthorise()
 
-    def _follow_own_session(self, watch: _SessionWatch | None) -> None:
+    def _follow_own_session(self, watch: SessionWatch | None) -> None:
         if self._own_session is not None:
             self._own_session.live.detach(self._own_session)
             self._resources.unpin(self._own_session.live)
@@ -222,7 +170,7 @@ class Downstream:
         resource, authorised = await self._access.resource(self.identity, wish.resource, "subscribe.resource")
         if self.identity.expired(now_ms()):
             raise _expired()
-        watcher = Watcher(self, Subscription(wish.subscription_id, wish.resource))
+        watcher = Watcher(self.outbox, self.pacer, Subscription(wish.subscription_id, wish.resource))
         self._watchers[wish.subscription_id] = watcher
         try:
             await self._begin(watcher, wish, resource, authorised)
@@ -234,9 +182,9 @@ class Downstream:
         watcher.target = authorised.name
         if resource.kind is resources.Kind.ACTIVE_CART:
             session = await self._resources.pin(authorised.name)
-            watcher.session = _SessionWatch(session, _active_cart_of, lambda: self._spawn(self._retarget(watcher)))
+            watcher.session = SessionWatch(session, active_cart_of, lambda: self._spawn(self._retarget(watcher)))
             session.attach(watcher.session, None)
-            watcher.target = _active_cart_of(session)
+            watcher.target = active_cart_of(session)
         since = Cursor(wish.since.epoch, wish.since.revision) if wish.HasField("since") else None
         reason = stream_pb2.SNAPSHOT_REASON_INITIAL
         if since is not None and resource.kind is resources.Kind.ACTIVE_CART and wish.since_target != watcher.target:
@@ -313,7 +261,7 @@ class Downstream:
         """Another cart may have become the active one."""
         if watcher.session is None:
             return
-        target = _active_cart_of(watcher.session.live)
+        target = active_cart_of(watcher.session.live)
         if watcher.target == target:
             return
         watcher.target = target
@@ -408,7 +356,7 @@ class Downstream:
                 self.pacer.wake(urgent=True)
             if messages:
                 if tracer.enabled:
-                    _trace(messages)
+                    trace_pushes(messages)
                 yield messages
                 self.pacer.sent()
             if ended and not self.outbox.more:
@@ -445,14 +393,3 @@ class Downstream:
         if not task.cancelled() and task.exception() is not None:
             # Whoever cannot be told the truth about rights or targets must not go on being served.
             self.end(task.exception())
-
-
-def _trace(messages: list[stream_pb2.ServerMessage]) -> None:
-    """A short span for each change that goes out, in the trace of the command that caused it."""
-    for message in messages:
-        traces = message.delta.traceparents if message.HasField("delta") else ()
-        if traces:
-            links = (*traces[:-1], *filter(None, (stream_opened(),)))
-            with tracer.span("stream.push", "producer", parent=traces[-1], links=links) as span:
-                span.set("legato.subscription", message.delta.subscription_id)
-                span.set("legato.revision", message.delta.cursor.revision)

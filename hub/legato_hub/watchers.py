@@ -1,0 +1,63 @@
+"""What stands between a resource and a client that follows it: who is told of a change, and what follows from it."""
+
+from collections.abc import Callable
+
+from legato.commerce.v1 import session_pb2
+from legato.protocol import resources
+from legato_hub.core.outbox import Outbox, Subscription
+from legato_hub.live import Live
+from legato_hub.pacer import Pacer
+
+
+class Watcher:
+    """One subscription on the resource that feeds it."""
+
+    def __init__(self, outbox: Outbox, pacer: Pacer, subscription: Subscription) -> None:
+        self._outbox = outbox
+        self._pacer = pacer
+        self.subscription = subscription
+        self.target = ""
+        """Name of the resource that it is to show; empty for an active cart while there is none."""
+        self.live: Live | None = None
+        """The resource that it does show; another than the target only while that is being read."""
+        self.session: SessionWatch | None = None
+        """For an active cart: what tells that another cart became it."""
+
+    def revised(self) -> None:
+        self._outbox.due(self.subscription)
+        self._pacer.wake()
+
+    def presence_changed(self) -> None:
+        self.subscription.presence_due = True
+        self.revised()
+
+
+class SessionWatch:
+    """Calls back when a session changes in what matters to whoever holds it."""
+
+    def __init__(self, live: Live, what: Callable[[Live], object], changed: Callable[[], None]) -> None:
+        self.live = live
+        self._what = what
+        self._last = what(live)
+        self._changed = changed
+
+    def revised(self) -> None:
+        present = self._what(self.live)
+        if present != self._last:
+            self._last = present
+            self._changed()
+
+    def presence_changed(self) -> None:
+        """Nobody is told of presence here."""
+
+
+def active_cart_of(session: Live) -> str:
+    """The name of a session's active cart; empty for none."""
+    cart_id = session_pb2.Session.FromString(session.entries.get("session", b"")).active_cart_id
+    return resources.cart(cart_id) if cart_id else ""
+
+
+def rights_of(session: Live) -> object:
+    """What decides which carts the holder of a session may see; compares."""
+    carts = frozenset(key for key in session.entries if key.startswith("cart/"))
+    return session.entries.get("login"), carts
