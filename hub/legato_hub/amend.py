@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from legato.protocol.state import Entries, diff
+from legato_hub.core.problem import not_found
 from legato_hub.live import Live, LiveResources
 from legato_hub.storage.base import Commit, Committed, Storage
 
@@ -26,7 +27,7 @@ class Amender:
     async def amend(self, name: str, change: Change, *, traceparent: str = "", closed: bool = False) -> Live:
         """Change a resource, or make it. A change that changes nothing makes no revision.
 
-        Raise StorageError, and whatever `change` raises.
+        Raise Problem (NOT_FOUND) for what retention has taken away, StorageError, and whatever `change` raises.
         """
         live = await self._resources.pin(name)
         try:
@@ -39,5 +40,7 @@ class Amender:
                     if isinstance(await self._storage.commit(commit), Committed):
                         return live
                     await self._resources.reload(live)
+                    if live.revision == commit.base:
+                        raise not_found(name)  # A tombstone: nobody was ahead, and nothing ever fits.
         finally:
             self._resources.unpin(live)
