@@ -11,6 +11,8 @@ import pytest
 import legato
 from legato import intents
 from legato.commerce.v1.session_pb2 import LOGIN_STATUS_SIGNED_IN
+from legato.orchestrator.v1.reads_pb2 import ListCartsRequest
+from legato.replica import Saved
 from legato_demo.network import Network
 from legato_hub.core.identity import IdentityKind
 from tests.support.hub import RunningHub, hub_config, running_hub
@@ -85,6 +87,8 @@ async def test_every_wish_of_a_cart(hub: RunningHub) -> None:
         with pytest.raises(legato.RevisionMismatch):
             await cart.set_note("too late", expected=old, on_conflict="fail")
         await cart.set_note("in time", expected=old)
+        listed = await web.call(web.stub.ListCarts, ListCartsRequest())
+        assert [summary.cart.id for summary in listed.carts] == [cart.id]
         await cart.cancel()
         with pytest.raises(legato.CartNotActive):
             await cart.add(SKU)
@@ -268,6 +272,32 @@ async def test_a_till_gets_at_a_cart_by_its_code(hub: RunningHub) -> None:
         with pytest.raises(legato.NotFound, match="terminal has no session"):
             till.session  # noqa: B018  # looking is what raises
         assert till.identity.kind == "terminal"
+
+
+async def test_a_torn_replica_on_the_disk_is_fetched_anew(hub: RunningHub, tmp_path: Path) -> None:
+    token = hub.token(IdentityKind.SERVICE, "crm", "main")
+    async with legato.connect(hub.target, access_token=token) as crm:
+        cart_id = (await crm.create_cart()).id
+    box = legato.SQLiteOutbox(tmp_path / "crm.sqlite3")
+    box.save_replica(f"carts/{cart_id}", Saved(f"carts/{cart_id}", "e", 1, 0, b"\xff"))
+    async with legato.connect(hub.target, access_token=token, outbox=box) as crm:
+        assert (await crm.cart(cart_id).live()).confirmed.id == cart_id
+
+
+async def test_the_catalog(hub: RunningHub) -> None:
+    async with legato.connect(hub.target, channel_key="dev-web") as web:
+        found = await web.search("", page_size=3)
+        assert len(found.hits) == 3
+        product = found.hits[0].product
+        for page in (await web.product_page(product.id), await web.product_page(slug=product.slug)):
+            assert page.product.id == product.id
+            assert not page.gaps
+        stock = await web.availability(SKU, LOW_SKU)
+        assert {entry.sku for entry in stock.availability} == {SKU, LOW_SKU}
+        with pytest.raises(legato.NotFound):
+            await web.product_page("no-such-product")
+        with pytest.raises(legato.InvalidRequest):
+            await web.search("x" * 1_000)
 
 
 async def test_a_wrong_token_is_told_at_once(hub: RunningHub) -> None:

@@ -1,5 +1,6 @@
 """The client stays light: importing it brings in the standard library, grpc and protobuf, and nothing else."""
 
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -35,3 +36,7 @@ def test_every_exception_is_exported() -> None:
     kinds = [value for value in vars(legato.errors).values() if isinstance(value, type)]
     missing = {kind.__name__ for kind in kinds if issubclass(kind, legato.LegatoError)} - set(legato.__all__)
     assert not missing
+
+
+def test_the_version_is_the_distributions() -> None:
+    assert legato.__version__ == importlib.metadata.version("legato")

@@ -177,6 +177,20 @@ def test_a_file_that_is_none_is_refused_and_left_as_it_is(
     assert (path.read_bytes() if path.is_file() else b"") == before
 
 
+def test_a_torn_command_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "till.db"
+    box = SQLiteOutbox(path)
+    box.append(command())
+    box.close()
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE command SET body = x'ff'")
+    db.close()
+    again = SQLiteOutbox(path)
+    with pytest.raises(OutboxError, match="a command in it cannot be read"):
+        again.pending()
+    again.close()
+
+
 CHILD = """
 import sys
 from legato.commerce.v1.cart_intent_pb2 import CartIntent, SetNote

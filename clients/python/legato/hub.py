@@ -1,6 +1,8 @@
 """A hub as a channel sees it: handles of what it follows, and calls."""
 
-from typing import TypeVar, Unpack
+from typing import TYPE_CHECKING, TypeVar, Unpack
+
+import grpc.aio
 
 from legato import errors, intents
 from legato.carts import CartHandle
@@ -14,7 +16,13 @@ from legato.protocol import ids, resources
 from legato.sessions import SessionHandle
 from legato.subscription import State
 
+if TYPE_CHECKING:
+    # Known to type checkers only: at run time there is one stub class.
+    from legato.orchestrator.v1.orchestrator_service_pb2_grpc import OrchestratorServiceAsyncStub
+
 _Handle = TypeVar("_Handle", CartHandle, SessionHandle)
+_Request = TypeVar("_Request")
+_Response = TypeVar("_Response")
 
 
 class Hub:
@@ -61,7 +69,7 @@ class Hub:
         return self._follow(resources.session(session_id), SessionHandle)
 
     def cart(self, cart_id: str) -> CartHandle:
-        """A cart by id; followed from now on. The same handle each time."""
+        """A cart by id; followed from now on, until its `close`. The same handle each time."""
         return self._follow(resources.cart(cart_id), CartHandle)
 
     def active_cart(self) -> CartHandle:
@@ -91,7 +99,7 @@ class Hub:
         The customer's session, which `session` and `active_cart()` follow from now on.
         """
         request = reads_pb2.SignInRequest(credential=credential)
-        response = await self._link.call(self._link.stub.SignIn, request, timeout)
+        response = await self.call(self.stub.SignIn, request, timeout)
         former = self._session_id
         # The hub ends what follows the former session before it says that the identity has changed.
         self._move(response.session.id, State.NEEDS_TOKEN)
@@ -108,12 +116,12 @@ class Hub:
 
     async def share_cart(self, cart_id: str, *, timeout: float = 10.0) -> reads_pb2.ShareCartResponse:
         """A short-lived code that lets another channel of the tenant at a cart (phone to till)."""
-        return await self._link.call(self._link.stub.ShareCart, reads_pb2.ShareCartRequest(cart_id=cart_id), timeout)
+        return await self.call(self.stub.ShareCart, reads_pb2.ShareCartRequest(cart_id=cart_id), timeout)
 
     async def look_up_cart(self, code: str, *, timeout: float = 10.0) -> CartHandle:
         """The cart behind a code. Raises ShareCodeInvalid, or Throttled after five wrong ones."""
         request = reads_pb2.LookUpCartRequest(code=code)
-        response = await self._link.call(self._link.stub.LookUpCart, request, timeout)
+        response = await self.call(self.stub.LookUpCart, request, timeout)
         return self.cart(response.cart.id)
 
     async def search(
@@ -134,7 +142,7 @@ class Hub:
             page_token=page_token,
             market=reads_pb2.Market(**market),
         )
-        return await self._link.call(self._link.stub.SearchProducts, request, timeout)
+        return await self.call(self.stub.SearchProducts, request, timeout)
 
     async def product_page(
         self, product_id: str = "", *, slug: str = "", timeout: float = 10.0, **market: Unpack[MarketOptions]
@@ -145,7 +153,7 @@ class Hub:
             request.slug = slug
         else:
             request.product_id = product_id
-        return await self._link.call(self._link.stub.GetProductPage, request, timeout)
+        return await self.call(self.stub.GetProductPage, request, timeout)
 
     async def availability(
         self, *skus: str, location_id: str = "", timeout: float = 10.0, **market: Unpack[MarketOptions]
@@ -154,7 +162,18 @@ class Hub:
         request = reads_pb2.GetAvailabilityRequest(
             skus=skus, location_id=location_id, market=reads_pb2.Market(**market)
         )
-        return await self._link.call(self._link.stub.GetAvailability, request, timeout)
+        return await self.call(self.stub.GetAvailability, request, timeout)
+
+    @property
+    def stub(self) -> "OrchestratorServiceAsyncStub":
+        """The generated stub, for what has no method here; see `call`."""
+        return self._link.stub
+
+    async def call(
+        self, method: "grpc.aio.UnaryUnaryMultiCallable[_Request, _Response]", request: _Request, timeout: float = 10.0
+    ) -> _Response:
+        """Any unary call under the present token: `await hub.call(hub.stub.ListCarts, ListCartsRequest())`."""
+        return await self._link.call(method, request, timeout)
 
     def _own_session(self) -> str:
         if not self._session_id:
@@ -167,6 +186,7 @@ class Hub:
         known = self._handles.get(resource)
         if not isinstance(known, kind) or known.closed:
             known = kind(self._link, resource)
+            self._handles = {name: handle for name, handle in self._handles.items() if not handle.closed}
             self._handles[resource] = known
         else:
             known.revive()

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from legato import errors, events, tracing
 from legato.connection import Connection
@@ -99,7 +100,11 @@ class Link:
         """Follow a resource, from the saved replica if there is one."""
         saved = self.outbox.load_replica(resource)
         self.core.lane(resource).next_seq = self.outbox.next_seq(resource)
-        subscription = Subscription(resource, Replica() if saved is None else Replica.restored(saved))
+        try:
+            replica = Replica() if saved is None else Replica.restored(saved)
+        except DecodeError:
+            replica = Replica()  # a saved replica only saves time; the hub has the state
+        subscription = Subscription(resource, replica)
         self.signals[resource] = signal
         self.core.want(subscription)
         self._wake.set()

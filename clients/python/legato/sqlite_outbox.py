@@ -7,6 +7,8 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 
+from google.protobuf.message import DecodeError
+
 from legato.errors import OutboxError
 from legato.orchestrator.v1.command_pb2 import Command
 from legato.outbox import MAX_PENDING, full, numbered
@@ -66,7 +68,10 @@ class SQLiteOutbox:
     def pending(self) -> list[Command]:
         with self._transaction() as db:
             rows = db.execute("SELECT body FROM command ORDER BY resource, seq").fetchall()
-        return [Command.FromString(body) for (body,) in rows]
+        try:
+            return [Command.FromString(body) for (body,) in rows]
+        except DecodeError as error:
+            raise self._damaged("a command in it cannot be read") from error
 
     def finish(self, command_ids: Iterable[str]) -> None:
         with self._transaction() as db:

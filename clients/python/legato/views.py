@@ -1,4 +1,4 @@
-"""What a channel sees of a cart and of a session at one moment."""
+"""What a channel sees of a cart and of a session at one moment. Messages in a view are to be read, not changed."""
 
 from dataclasses import dataclass
 
