@@ -17,35 +17,35 @@ class Pacer:
         self._urgent = False
         self._sent_at = float("-inf")
         self._waiter: asyncio.Future[None] | None = None
+        self._soon: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def wake(self, *, urgent: bool = False) -> None:
         """There is something to send."""
         self._due = True
         self._urgent = self._urgent or urgent
-        if self._waiter is None or self._waiter.done():
+        if self._waiter is None or self._soon is not None:
             return
         left = self._sent_at + self._tick_s - self._loop.time()
         if self._urgent or left <= 0:
-            self._waiter.set_result(None)
+            # One turn of the loop: a result that is under way joins the delta that it belongs to.
+            self._soon = self._loop.call_soon(self._release)
         elif self._timer is None:
             self._timer = self._loop.call_later(left, self._release)
 
     async def turn(self) -> None:
         """Wait until there is something to send and it may be sent."""
-        if not self._due or not (self._urgent or self._loop.time() >= self._sent_at + self._tick_s):
-            self._waiter = self._loop.create_future()
-            if self._due:
-                self.wake()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-                if self._timer is not None:
-                    self._timer.cancel()
-                    self._timer = None
-        # One turn of the loop: a result that is under way joins the delta that it belongs to.
-        await asyncio.sleep(0)
+        self._waiter = self._loop.create_future()
+        if self._due:
+            self.wake()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            for handle in (self._soon, self._timer):
+                if handle is not None:
+                    handle.cancel()
+            self._soon = self._timer = None
         self._due = self._urgent = False
 
     def sent(self) -> None:
@@ -53,6 +53,5 @@ class Pacer:
         self._sent_at = self._loop.time()
 
     def _release(self) -> None:
-        self._timer = None
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
