@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widgets import Input, RichLog, Static
 
+import legato
 from legato_demo.channels import Channel
 from legato_demo.stage import HELP, Stage, open_stage
 
@@ -87,9 +88,26 @@ class LiveDemo(App[None]):
     async def _do(self, text: str) -> None:
         log = self.query_one(RichLog)
         try:
-            log.write(await self._stage.do(text))
+            told, pending = await self._stage.do(text)
         except (ValueError, RuntimeError) as error:
             log.write(f"{text}: {error}")
+            return
+        log.write(told)
+        if pending is not None:
+            self.run_worker(self._await(told, pending))
+
+    async def _await(self, told: str, pending: legato.PendingCommand) -> None:
+        if refusal := await refusal_of(pending):
+            self.query_one(RichLog).write(f"{told}: {refusal}")
+
+
+async def refusal_of(pending: legato.PendingCommand) -> str:
+    """Why a command was refused, once that is known; empty if it was not."""
+    try:
+        await pending.result()
+    except legato.LegatoError as error:
+        return str(error)
+    return ""
 
 
 async def plain(stage: Stage, stop: asyncio.Event) -> None:
@@ -102,7 +120,8 @@ async def plain(stage: Stage, stop: asyncio.Event) -> None:
     async def move() -> None:
         for text in stage.script():
             with contextlib.suppress(ValueError):  # a move that the cart does not allow just now
-                print(f"    →  {await stage.do(text)}", flush=True)
+                told, _ = await stage.do(text)
+                print(f"    →  {told}", flush=True)
             await asyncio.sleep(MOVE_S)
 
     tasks = [asyncio.create_task(follow(channel)) for channel in stage.channels.values()]

@@ -29,29 +29,31 @@ class Stage:
         self.network = network
         self.channels = {channel.label: channel for channel in channels}
 
-    async def do(self, text: str) -> str:
-        """Make a move that was typed; what to tell about it. Raise ValueError for what is no move."""
+    async def do(self, text: str) -> tuple[str, legato.PendingCommand | None]:
+        """Make a move that was typed: what to tell about it, and the command if it is one.
+
+        Raise ValueError for what is no move.
+        """
         match shlex.split(text):
             case ["help"]:
-                return HELP
+                return HELP, None
             case ["cut"]:
                 await self.network.cut()
-                return "the till has no network"
+                return "the till has no network", None
             case ["mend"]:
                 await self.network.mend()
-                return "the till's network is back"
+                return "the till's network is back", None
             case ["kill"]:
                 await self.hub.kill()
-                return "the hub was killed with SIGKILL"
+                return "the hub was killed with SIGKILL", None
             case ["start"]:
                 await self.hub.start()
-                return "the hub is up again"
+                return "the hub is up again", None
             case [label, verb, *rest] if label in self.channels:
-                self._move(self.channels[label], verb, rest)
-                return f"{label}: {verb} {' '.join(rest)}"
+                return f"{label}: {verb} {' '.join(rest)}", self._move(self.channels[label], verb, rest)
         raise ValueError(f"no such move. {HELP}")
 
-    def _move(self, channel: Channel, verb: str, rest: list[str]) -> None:
+    def _move(self, channel: Channel, verb: str, rest: list[str]) -> legato.PendingCommand:
         """Moves are submitted, not awaited: a channel that is offline keeps them in its outbox."""
         make = legato.intents
         match verb, rest:
@@ -67,7 +69,7 @@ class Stage:
                 intent = make.set_note(" ".join(words))
             case _:
                 raise ValueError(f"no such move. {HELP}")
-        channel.cart.submit(intent)
+        return channel.cart.submit(intent)
 
     def _line(self, channel: Channel, sku: list[str]) -> str:
         wanted = sku[0] if sku else self.shop.sku

@@ -73,6 +73,10 @@ async def test_what_is_typed_moves_all_three_panels() -> None:
                     await stage.channels[label].shows({stage.shop.sku: 4})
                     while f"4 × {stage.shop.sku}" not in str(app.query_one(f"#{label}", Static).content):
                         await pilot.pause(0.02)
+            await type_in("web add 6 STOVE-TI")
+            async with asyncio.timeout(30):
+                while not any("stock" in strip.text for strip in app.query_one(RichLog).lines):
+                    await pilot.pause(0.02)
             await type_in("web jump")
             await pilot.pause()
             assert any("no such move" in strip.text for strip in app.query_one(RichLog).lines)

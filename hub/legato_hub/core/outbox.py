@@ -255,7 +255,6 @@ class Outbox:
             )
         )
         self._size += len(payload)
-        subscription.unacknowledged.clear()
         self._sent(subscription, feed)
         return message
 
