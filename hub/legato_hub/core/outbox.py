@@ -16,6 +16,7 @@ from typing import Protocol, TypeAlias
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from legato.orchestrator.v1 import command_pb2, cursor_pb2, stream_pb2
+from legato.protocol import state
 from legato_hub.core.cursor import Cursor
 
 BATCH_BYTES = 1024 * 1024
@@ -274,7 +275,8 @@ class Outbox:
 
 def _nothing(subscription: Subscription, reason: _Reason) -> stream_pb2.ServerMessage:
     """An active cart that does not exist: a snapshot without target, cursor and entries."""
-    return stream_pb2.ServerMessage(snapshot=stream_pb2.Snapshot(subscription_id=subscription.id, reason=reason))
+    snapshot = stream_pb2.Snapshot(subscription_id=subscription.id, reason=reason, digest=state.digest({}))
+    return stream_pb2.ServerMessage(snapshot=snapshot)
 
 
 def _presence(subscription: Subscription, feed: Feed) -> stream_pb2.ServerMessage:
