@@ -1,0 +1,258 @@
+"""Runs scripts where their keys live, and finds out anew where that is, and which history it has.
+
+The *fence* is what an answer is worth: the replication ids of all primaries, which each script compares with that of
+the server it runs on, and the epoch, which is made of them. A primary gets another id when it starts (also after a
+clean stop, because what was not yet on disk may be gone) and when it is promoted, since a replica may lag behind. So
+every history that may have lost something told has an epoch of its own, on every hub the same one, and no hub can read
+or write under the epoch of an earlier one. With a Cluster the loss of one primary makes a new epoch for all: accepted,
+snapshots are cheap.
+
+An id says nothing of what is done to the data of a running server: FLUSHALL, a key deleted or restored by hand. For the
+first there is the *generation*, a random word beside the data, which is part of the epoch; hubs look at it when they
+connect and at every probe, not in every script. Setting another one forces a new epoch.
+
+A primary without replicas gets another id an hour after the last one left it (`repl-backlog-ttl`), though nothing was
+lost, and so does a Cluster that a new primary joins: one more snapshot for everybody.
+"""
+
+import asyncio
+import hashlib
+import logging
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import (
+    AskError,
+    BusyLoadingError,
+    ClusterDownError,
+    MovedError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    TryAgainError,
+)
+
+from legato_hub.storage.base import StorageError
+from legato_hub.storage.valkey_keys import ALL_BUCKETS, META, Bucket, slot_of
+from legato_hub.storage.valkey_link import Argument, Link, Lost, Unsent, retrieve
+from legato_hub.storage.valkey_nodes import Nodes
+from legato_hub.storage.valkey_scripts import Script
+
+_log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = b"1"
+FIRST_DELAY_S = 0.02
+LONGEST_DELAY_S = 0.5
+
+_ROLE = re.compile(rb"role:(\w+)")
+_ORIGIN = re.compile(rb"master_replid:([0-9a-f]{40})")
+_PASSING = (MovedError, TryAgainError, ClusterDownError, BusyLoadingError, ReadOnlyError, Unsent)
+"""Refusals before anything was done: asking again is harmless."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """`origins`: the replication ids of the primaries, sorted and joined."""
+
+    origins: bytes
+    epoch: str
+
+
+class Client:
+    """`on_new_epoch` is called, in the event loop, between the last answer of an epoch and the first of the next."""
+
+    def __init__(self, nodes: Nodes, timeout_s: float, on_new_epoch: Callable[[], None]) -> None:
+        self.nodes = nodes
+        self._timeout_s = timeout_s
+        self._on_new_epoch = on_new_epoch
+        self._fencing: asyncio.Task[None] | None = None
+        self._accepting = False
+        self._under_way = 0
+        self._quiet = asyncio.Event()
+        self.fence = Fence(b"", "")
+
+    async def open(self, check: Callable[[Link], Awaitable[None]]) -> None:
+        """Find the servers, `check` each, read the epoch. Raise StorageError if they cannot be reached, or hold data of
+        another version of Legato."""
+        await self.nodes.open()
+        for link in self.nodes.links():
+            await check(link)
+        await self.look()
+        self._accepting = True
+
+    async def close(self) -> None:
+        """Wait for the scripts under way; run no more."""
+        self._accepting = False
+        if self._under_way:
+            await self._quiet.wait()
+        if self._fencing is not None:
+            await asyncio.wait({self._fencing})
+        await self.nodes.close()
+
+    async def run(
+        self,
+        script: Script,
+        bucket: Bucket,
+        keys: Sequence[bytes],
+        *arguments: Argument,
+        barrier: tuple[Argument, ...] | None = None,
+    ) -> tuple[Fence, Any, Any]:
+        """The fence that held, the script's answer, and that of `barrier` (see `Link.barrier`).
+
+        Passing troubles are sat out for as long as the timeout; a script that only reads is run again if its answer was
+        lost. Raise StorageError.
+        """
+        if not self._accepting:
+            raise StorageError("not open")
+        self._under_way += 1
+        self._quiet.clear()
+        try:
+            return await self._run(script, bucket, keys, arguments, barrier)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._quiet.set()
+
+    async def _run(
+        self,
+        script: Script,
+        bucket: Bucket,
+        keys: Sequence[bytes],
+        arguments: tuple[Argument, ...],
+        barrier: tuple[Argument, ...] | None,
+    ) -> tuple[Fence, Any, Any]:
+        loop = asyncio.get_running_loop()
+        give_up_at, delay = loop.time() + self._timeout_s, FIRST_DELAY_S
+        link, asking, source = self.nodes.link(bucket.slot), False, False
+        while True:
+            fence, connection = self.fence, link.connection
+            if asking:
+                link.call(b"ASKING").add_done_callback(retrieve)
+            name = (b"EVAL", script.source) if source else (b"EVALSHA", script.digest)
+            future = link.call(*name, len(keys), *keys, fence.origins, fence.epoch, *arguments)
+            behind = link.barrier(*barrier) if barrier is not None else None
+            try:
+                answer = await future
+                return fence, answer, await asyncio.shield(behind) if behind is not None else None
+            except NoScriptError:
+                source = True
+                continue
+            except MovedError as error:
+                link, asking = self.nodes.link_to(error.host, error.port), False
+                trouble: Exception = error
+            except AskError as error:
+                link, asking = self.nodes.link_to(error.host, error.port), True
+                continue
+            except _PASSING as error:
+                trouble = error
+            except Lost as error:
+                if not script.reads:
+                    raise
+                trouble = error
+            except RedisError as error:
+                if not is_fenced(error):
+                    raise StorageError(f"{link.name}: {error}") from error
+                trouble = error
+            if loop.time() + delay > give_up_at:
+                raise StorageError(f"{link.name}: {trouble}") from trouble
+            await self._recover(trouble, delay, fence)
+            if isinstance(trouble, ReadOnlyError) or (is_fenced(trouble) and self.fence is fence):
+                link.reconnect(connection)  # it is not what the nodes took it for
+            delay = min(2 * delay, LONGEST_DELAY_S)
+            link, asking = self.nodes.link(bucket.slot), False
+
+    async def _recover(self, trouble: Exception, delay: float, fence: Fence) -> None:
+        """Before another try. What cannot be found out now is tried again by the next one."""
+        try:
+            if is_fenced(trouble):
+                if self.fence is fence:
+                    await self.look()
+                if self.fence is not fence:
+                    return
+            if not isinstance(trouble, MovedError):
+                await asyncio.sleep(delay)
+            if not isinstance(trouble, TryAgainError | BusyLoadingError):
+                await self.nodes.find_again()
+        except StorageError as error:
+            _log.warning("the storage cannot be reached", extra={"error": str(error)})
+            await asyncio.sleep(delay)
+
+    async def ask_buckets(self, verb: str, index: str, *rest: Argument) -> list[Any]:
+        """The answers to a reading command from an index of each bucket, unfenced: what they lead to must be looked at
+        by a script. Raise StorageError."""
+        if not self._accepting:
+            raise StorageError("not open")
+        asked = []
+        for bucket in ALL_BUCKETS:
+            future = self.nodes.link(bucket.slot).call(verb, bucket.key(index), *rest)
+            future.add_done_callback(retrieve)
+            asked.append(future)
+        try:
+            return [await future for future in asked]
+        except RedisError as error:
+            await self.nodes.find_again()
+            raise StorageError(f"reading {index}: {error}") from error
+
+    async def look(self) -> None:
+        """See whether the epoch is still what it was; if not, say so. Raise StorageError."""
+        if self._fencing is None or self._fencing.done():
+            self._fencing = asyncio.create_task(self._look(), name="look at the epoch")
+            self._fencing.add_done_callback(retrieve)
+        await asyncio.shield(self._fencing)
+
+    async def _look(self) -> None:
+        generation = await self._generation()
+        origins = b",".join(sorted(await asyncio.gather(*map(self._origin, self.nodes.links()))))
+        epoch = hashlib.sha256(generation + b" " + origins).hexdigest()[:16]
+        if epoch == self.fence.epoch:
+            return
+        begins = self.fence.epoch == ""
+        self.fence = Fence(origins, epoch)
+        if not begins:
+            _log.warning("the storage may have lost something: a new epoch begins", extra={"epoch": epoch})
+            self._on_new_epoch()
+
+    async def _origin(self, link: Link) -> bytes:
+        connection = link.connection
+        info = await plain(link, b"INFO", b"replication")
+        role, origin = _ROLE.search(info), _ORIGIN.search(info)
+        if role is None or origin is None or role[1] != b"master":
+            link.reconnect(connection)
+            await self.nodes.find_again()
+            raise StorageError(f"{link.name}: not a primary")
+        return origin[1]
+
+    async def _generation(self) -> bytes:
+        link = self.nodes.link(slot_of(META))
+        connection = link.connection
+        try:
+            await plain(link, b"HSETNX", META, b"schema", SCHEMA_VERSION)
+            await plain(link, b"HSETNX", META, b"generation", secrets.token_hex(8))
+            schema, generation = await plain(link, b"HMGET", META, b"schema", b"generation")
+        except StorageError as error:
+            if isinstance(error.__cause__, ReadOnlyError):
+                link.reconnect(connection)
+            await self.nodes.find_again()
+            raise
+        if schema != SCHEMA_VERSION:
+            raise StorageError(
+                f"{link.name}: schema version {(schema or b'').decode()!r};"
+                f" this hub knows version {SCHEMA_VERSION.decode()}"
+            )
+        return bytes(generation)
+
+
+async def plain(link: Link, *command: Argument) -> Any:
+    """A command that is about a server. Raise StorageError."""
+    try:
+        return await link.call(*command)
+    except RedisError as error:
+        raise StorageError(f"{link.name}: {error}") from error
+
+
+def is_fenced(error: Exception) -> bool:
+    """Whether a script refused because its server is not of the fence's."""
+    return str(error).startswith("FENCED ")
