@@ -1,12 +1,20 @@
 """Fixtures of the storage contract. A further engine is added in `engines.py` and nowhere else."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from legato_hub.storage.base import Storage
+from tests.storage import valkey_servers as servers
 from tests.storage.engines import ALL, LASTING, Engine, make_engine
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stop_servers() -> Iterator[None]:
+    """Ends what the engines started."""
+    yield
+    servers.stop_all()
 
 
 @pytest.fixture(params=ALL)
@@ -29,3 +37,19 @@ async def lasting_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Asyn
 async def storage(engine: Engine) -> Storage:
     """An empty, open storage."""
     return await engine.start()
+
+
+@pytest.fixture
+def port() -> int:
+    """Of the shared server, emptied."""
+    (port,) = servers.standalone()
+    with servers.client(port) as server:
+        server.flushall()
+    return port
+
+
+@pytest.fixture
+def own_server() -> Iterator[servers.Server]:
+    """A server that a test may stop."""
+    with servers.own_server() as server:
+        yield server

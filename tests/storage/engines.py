@@ -7,6 +7,8 @@ from typing import Protocol
 from legato_hub.storage.base import LOG_LENGTH, Storage
 from legato_hub.storage.sqlite import SQLiteStorage
 from legato_hub.storage.sqlite_heads import Heads
+from legato_hub.storage.valkey import ValkeyStorage
+from tests.storage import valkey_servers
 
 
 class Engine(Protocol):
@@ -46,19 +48,42 @@ class ForgetfulSQLiteEngine(SQLiteEngine):
         return storage
 
 
+class ValkeyEngine:
+    """Servers that all tests of this process share, and that are empty when this is made."""
+
+    def __init__(self, url: str, ports: tuple[int, ...]) -> None:
+        self.url = url % ports[0]
+        self._started: list[ValkeyStorage] = []
+        for port in ports:
+            with valkey_servers.client(port) as server:
+                server.flushall()
+
+    async def start(self, *, log_length: int = LOG_LENGTH) -> ValkeyStorage:
+        storage = ValkeyStorage.from_url(f"{self.url}?durability=aof", log_length=log_length)
+        self._started.append(storage)
+        await storage.open()
+        return storage
+
+    async def stop(self) -> None:
+        for storage in self._started:
+            await storage.close()
+
+
 def make_engine(name: str, folder: Path) -> Engine:
     """`folder` is empty and for this engine alone."""
     engines: dict[str, Callable[[], Engine]] = {
         "sqlite": lambda: SQLiteEngine(f"{folder}/legato.db"),
         "sqlite-memory": lambda: SQLiteEngine(":memory:"),
         "sqlite-forgetful": lambda: ForgetfulSQLiteEngine(":memory:"),
+        "valkey": lambda: ValkeyEngine("valkey://127.0.0.1:%d/0", valkey_servers.standalone()),
+        "valkey-cluster": lambda: ValkeyEngine("valkey+cluster://127.0.0.1:%d", valkey_servers.cluster()),
     }
     return engines[name]()
 
 
-ALL = ("sqlite", "sqlite-memory")
+ALL = ("sqlite", "sqlite-memory", "valkey", "valkey-cluster")
 """What every test of the contract runs on."""
-LASTING = ("sqlite",)
+LASTING = ("sqlite", "valkey", "valkey-cluster")
 """What keeps its data from one start to the next."""
 MODELLED = (*ALL, "sqlite-forgetful")
 """What is compared with the model."""
