@@ -36,6 +36,8 @@ from legato_hub.secret import Secret
 
 MAX_TOKEN_LENGTH = 4_096
 MAX_HEADER_LENGTH = 512
+VERIFIED_KEPT = 16_384
+"""Tokens that are not verified again until they expire; by digest, so that no token lies in memory for it."""
 
 ALGORITHM = "HS256"
 AUDIENCE = "legato"
@@ -109,6 +111,7 @@ class TokenAuthority:
     ) -> None:
         self._key = _key(secret)
         self._tenants = tenants
+        self._verified: dict[bytes, Identity] = {}
         # Looked up by digest, so that timing tells nothing about the keys.
         self._channels = {
             _digest(channel.key): Identity(IdentityKind.CHANNEL, channel.tenant, channel.kind, channel.store)
@@ -137,12 +140,21 @@ class TokenAuthority:
 
     def verify(self, token: str, now_ms: int) -> Identity:
         """See `Verifier`."""
-        if channel := self._channels.get(_digest(token)):
+        digest = _digest(token)
+        if channel := self._channels.get(digest):
             return channel
+        known = self._verified.get(digest)
+        if known is not None and not 0 < known.expires_at <= now_ms:
+            return known
         claims = _open(token, ACCESS, _Access, self._key, now_ms)
         if _fault(claims) or (self._tenants is not None and claims.tenant not in self._tenants):
             raise _refused("the token is of another hub")
-        return Identity(IdentityKind(claims.kind), claims.tenant, claims.sub, claims.store, _milliseconds(claims.exp))
+        expires_at = _milliseconds(claims.exp)
+        identity = Identity(IdentityKind(claims.kind), claims.tenant, claims.sub, claims.store, expires_at)
+        if len(self._verified) == VERIFIED_KEPT:
+            del self._verified[next(iter(self._verified))]
+        self._verified[digest] = identity
+        return identity
 
 
 class DevelopmentCredentials:

@@ -107,6 +107,21 @@ def test_a_token_ends_exactly_at_its_time() -> None:
     assert refusal(token, LATER + 1).reason == TOKEN_EXPIRED
 
 
+def test_a_forged_token_is_refused_also_after_the_true_one() -> None:
+    token = signed(CLAIMS)
+    assert AUTHORITY.verify(token, NOW) == AUTHORITY.verify(token, NOW)
+    for forged in (signed(CLAIMS, secret=OTHER_SECRET), token[:-1], token.rpartition(".")[0]):
+        assert refusal(forged).reason == UNAUTHENTICATED
+
+
+def test_verified_tokens_are_kept_in_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("legato_hub.auth.VERIFIED_KEPT", 3)
+    authority = TokenAuthority(SECRET)
+    for number in range(9):
+        assert authority.verify(signed({**CLAIMS, "sub": f"s{number}"}), NOW).subject == f"s{number}"
+        assert len(authority._verified) <= 3
+
+
 def test_a_channel_key_gives_the_channel() -> None:
     identity = AUTHORITY.verify("dev-web", NOW)
     assert identity == Identity(IdentityKind.CHANNEL, "demo", "web", "main")
