@@ -13,7 +13,6 @@ import grpc
 
 from legato.adapter.v1 import cart_service_pb2, identity_service_pb2, request_context_pb2
 from legato.orchestrator.v1 import command_pb2, error_pb2
-from legato.protocol.entities import assemble_cart
 from legato_hub.amend import now_ms
 from legato_hub.begun import expected_of, refuse_begun
 from legato_hub.cart_backend import CartBackend
@@ -153,7 +152,7 @@ class CartCommands:
             message = f"the backend {self._backend.name} cannot {str(kind).replace('_', ' ')}"
             return Problem(error_pb2.ERROR_REASON_CAPABILITY_MISSING, message)
         try:
-            cart = assemble_cart(live.entries) if live.exists else None
+            cart = live.cart() if live.exists else None
             call = compile_call(e.command, cart, e.context, e.owner, e.channel)
         except Problem as problem:
             return problem

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from legato.adapter.v1 import cart_service_pb2
 from legato.commerce.v1 import cart_pb2
 from legato.orchestrator.v1 import command_pb2
-from legato.protocol.entities import assemble_cart, split_cart
+from legato.protocol.entities import split_cart
 from legato.protocol.state import Delta
 from legato_hub.core import outcomes
 from legato_hub.core.cursor import Cursor
@@ -146,7 +146,7 @@ class CartCommitter:
     ) -> _Change:
         if not answer.HasField("cart") or _older(answer.version, live.version):
             return _Change(Delta(), None, None)
-        before = assemble_cart(live.entries) if live.exists else None
+        before = live.cart() if live.exists else None
         cart = harmonise(before, answer.cart, call, line_id=answer.line_id, source=self._source, now=now)
         delta = change(live.entries, split_cart(cart))
         return _Change(delta, answer.adapter_state, answer.version, cart.state not in _OPEN)

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from legato.commerce.v1 import cart_pb2
 from legato.orchestrator.v1 import stream_pb2
 from legato.protocol import state
+from legato.protocol.entities import assemble_cart
 from legato.protocol.state import Delta
 from legato_hub.core.resume import TRACES_KEPT
 from legato_hub.storage.base import Cursor, Gone, Loaded, Storage, Update
@@ -71,6 +73,7 @@ class Live:
         self._tail_bytes = 0
         self._merged: dict[int, Merged | None] = {}
         self._snapshot: tuple[bytes, bytes] | None = None
+        self._cart: tuple[Cursor, cart_pb2.Cart] | None = None
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
 
     @property
@@ -146,6 +149,12 @@ class Live:
         if self._snapshot is None:
             self._snapshot = state.entries_to_bytes(self.entries), state.digest(self.entries)
         return self._snapshot
+
+    def cart(self) -> cart_pb2.Cart:
+        """The cart that the entities describe, assembled once a revision; not to be changed."""
+        if self._cart is None or self._cart[0] != self.cursor:
+            self._cart = self.cursor, assemble_cart(self.entries)
+        return self._cart[1]
 
     async def reached(self, revision: int) -> None:
         """Wait until the resource is at `revision` or later."""
