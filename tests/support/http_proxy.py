@@ -44,6 +44,7 @@ class HttpProxy:
         self.seen: list[str] = []
         """The first field of each request so far."""
         self.documents: list[str] = []
+        self.cookies: list[str] = []
         self.url = ""
 
     async def __aenter__(self) -> "HttpProxy":
@@ -72,6 +73,7 @@ class HttpProxy:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
+        self.cookies += request.cookies
         self.documents.append((await request.json())["query"])
         match = _FIELD.search(self.documents[-1])
         assert match is not None

@@ -1,6 +1,7 @@
 """A Vendure that is not there, or answers with anything but what was asked for."""
 
 import asyncio
+import dataclasses
 import json
 import socket
 import subprocess
@@ -155,6 +156,19 @@ async def test_a_vendure_that_gives_no_token_makes_no_carts(stubs: Stubs, proxy:
     proxy.on("removeAllOrderLines", without_token)
     user = CartUser(stubs.cart, VENDURE.context())
     assert await failed(user.send(user.call(create_cart={}))) == (Code.UNIMPLEMENTED, False)
+
+
+async def test_cookies_are_not_kept(user: CartUser, stubs: Stubs, proxy: HttpProxy) -> None:
+    """They would give all carts one session."""
+
+    async def with_cookie(forward: Forward) -> Reply:
+        reply = await forward()
+        return dataclasses.replace(reply, headers={**reply.headers, "set-cookie": "session=swordfish; path=/"})
+
+    proxy.on("activeOrder", with_cookie)
+    await user.read()
+    await user.read()
+    assert not proxy.cookies
 
 
 async def test_no_answer_in_time(
