@@ -82,6 +82,7 @@ async def test_a_command_older_than_all_kept_is_committed_and_forgotten(storage:
     late = at(-5)
     await fill(storage, [late])
     assert await ask(storage, late) is Refusal.DEDUPE_EXPIRED
+    assert await ask(storage, at(0)) is Refusal.DEDUPE_EXPIRED
     assert isinstance(await ask(storage, at(1)), Fresh)
     await fill(storage, [at(RESULTS_PER_RESOURCE + 1)])
     assert await ask(storage, at(1)) is Refusal.DEDUPE_EXPIRED
@@ -106,6 +107,16 @@ async def test_an_evicted_seq_is_unknown_by_its_command_id(storage: Storage) -> 
     for seq in range(2, RESULTS_PER_CLIENT + 2):
         await do(storage, numbered(seq))
     assert await ask(storage, replace(key, client_id="phone")) == Fresh(0)
+
+
+async def test_a_result_that_two_clients_hold_is_known_as_long_as_one_does(storage: Storage) -> None:
+    key = numbered(1, "till")
+    await do(storage, key, result=b"done")
+    assert await ask(storage, replace(key, client_id="phone")) == Repeated(b"done")
+    for seq in range(2, RESULTS_PER_CLIENT + 2):
+        await do(storage, numbered(seq, "till"))
+    assert await ask(storage, key) is Refusal.ALREADY_PROCESSED
+    assert await ask(storage, replace(key, client_id="", seq=0)) == Repeated(b"done")
 
 
 async def test_results_may_be_empty(storage: Storage) -> None:

@@ -61,6 +61,15 @@ async def test_a_tombstone_takes_results_only(storage: Storage) -> None:
     assert await storage.load(CART) == Loaded(Cursor(storage.epoch, 1), tombstone=True)
 
 
+async def test_a_result_makes_no_tombstone_young_again(storage: Storage) -> None:
+    await storage.commit(Commit(CART, 0, upsert(a=b"1"), NOW))
+    assert await sweep(storage, IDLE_MS + 1) == 1
+    late = NOW + 2 * IDLE_MS
+    await storage.commit(Commit(CART, 1, NOTHING, late, stateless(late), b"refused"))
+    assert await sweep(storage, 2 * IDLE_MS + 2) == 1
+    assert await storage.load(CART) is None
+
+
 async def test_a_tombstone_goes_after_the_same_time_again(storage: Storage) -> None:
     key = stateless()
     await storage.commit(Commit(CART, 0, upsert(a=b"1"), NOW, key, b"done"))
