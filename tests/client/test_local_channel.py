@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -15,66 +14,15 @@ from grpc_status import rpc_status
 from legato.adapter.v1 import catalog_service_pb2 as pb
 from legato.adapter.v1 import catalog_service_pb2_grpc as rpc
 from legato.local_channel import LocalChannel
-
-Handler = Callable[[pb.SearchProductsRequest, Any], Awaitable[Any]]
-# Known to the type checker alone: the generated module has one stub class for both kinds of channel.
-Stub: TypeAlias = "rpc.CatalogServiceAsyncStub"
-Code = grpc.StatusCode
-ANSWER = pb.SearchProductsResponse(next_page_token="x")
-
-
-class Servicer(rpc.CatalogServiceServicer):
-    """`SearchProducts` does what the test wants; the other methods are left unimplemented."""
-
-    handler: Handler
-
-    async def SearchProducts(self, request: pb.SearchProductsRequest, context: Any) -> Any:
-        return await self.handler(request, context)
-
-
-@contextlib.asynccontextmanager
-async def over_tcp(servicer: Servicer) -> AsyncIterator[grpc.aio.Channel]:
-    server = grpc.aio.server()
-    rpc.add_CatalogServiceServicer_to_server(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield channel
-    await server.stop(None)
-
-
-@contextlib.asynccontextmanager
-async def locally(servicer: Servicer) -> AsyncIterator[grpc.aio.Channel]:
-    async with LocalChannel() as channel:
-        rpc.add_CatalogServiceServicer_to_server(servicer, channel)
-        yield channel
-
-
-@pytest.fixture
-def servicer() -> Servicer:
-    return Servicer()  # type: ignore[abstract]  # methods are missing on purpose
-
-
-@pytest.fixture(params=[locally, over_tcp])
-async def channel(request: pytest.FixtureRequest, servicer: Servicer) -> AsyncIterator[grpc.aio.Channel]:
-    async with request.param(servicer) as channel:
-        yield channel
-
-
-@pytest.fixture
-def stub(channel: grpc.aio.Channel) -> Stub:
-    return rpc.CatalogServiceStub(channel)
-
-
-def call(stub: Stub, **arguments: Any) -> Any:
-    return stub.SearchProducts(pb.SearchProductsRequest(), **arguments)
-
-
-async def failure(servicer: Servicer, stub: Stub, handler: Handler, **arguments: Any) -> grpc.aio.AioRpcError:
-    servicer.handler = handler
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call(stub, **arguments)
-    return caught.value
+from tests.support.mirrored_channel import (
+    ANSWER,
+    Code,
+    Servicer,
+    Stub,
+    call,
+    failure,
+    locally,
+)
 
 
 async def test_answer(servicer: Servicer, stub: Stub) -> None:
@@ -270,83 +218,6 @@ async def test_abort_with_status(servicer: Servicer, stub: Stub) -> None:
     assert rpc_status.from_call(error) == status  # type: ignore[arg-type]  # it reads what an AioRpcError has
 
 
-async def test_deadline_ends_the_call_and_the_handler(servicer: Servicer, stub: Stub) -> None:
-    cancelled, finished = asyncio.Event(), asyncio.Event()
-
-    async def handler(request: Any, context: Any) -> Any:
-        context.add_done_callback(lambda _: finished.set())
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            cancelled.set()
-            raise
-
-    error = await failure(servicer, stub, handler, timeout=0.05)
-    assert (error.code(), error.details()) == (Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
-    await asyncio.wait_for(cancelled.wait(), 10)
-    await asyncio.wait_for(finished.wait(), 10)
-
-
-async def test_deadline_does_not_wait_for_a_slow_clean_up(servicer: Servicer, stub: Stub) -> None:
-    release, ended = asyncio.Event(), asyncio.Event()
-
-    async def handler(request: Any, context: Any) -> Any:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await release.wait()
-            ended.set()
-
-    error = await failure(servicer, stub, handler, timeout=0.05)
-    assert error.code() is Code.DEADLINE_EXCEEDED
-    assert not ended.is_set()
-    release.set()
-    await asyncio.wait_for(ended.wait(), 10)
-
-
-async def test_deadline_in_the_past(servicer: Servicer, stub: Stub) -> None:
-    async def handler(request: Any, context: Any) -> Any:
-        return ANSWER
-
-    error = await failure(servicer, stub, handler, timeout=-1)
-    assert (error.code(), error.details()) == (Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
-
-
-@pytest.mark.parametrize("how", ["call", "awaiting task"])
-async def test_cancellation_reaches_the_handler(servicer: Servicer, stub: Stub, how: str) -> None:
-    started, cancelled = asyncio.Event(), asyncio.Event()
-
-    async def handler(request: Any, context: Any) -> Any:
-        started.set()
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            cancelled.set()
-            raise
-
-    servicer.handler = handler
-    running = call(stub)
-    waiting = asyncio.ensure_future(running)
-    await asyncio.wait_for(started.wait(), 10)
-    assert running.cancel() if how == "call" else waiting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await waiting
-    await asyncio.wait_for(cancelled.wait(), 10)
-    assert running.cancelled()
-    assert running.done()
-    assert not running.cancel(), "it is cancelled already"
-    assert await running.code() is Code.CANCELLED
-    assert await running.details() == "Locally cancelled by application!"
-
-
-async def test_cancelled_before_it_began(servicer: Servicer, stub: Stub) -> None:
-    running = call(stub)
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
-    assert running.cancelled()
-
-
 async def test_unknown_method(channel: grpc.aio.Channel) -> None:
     method = channel.unary_unary(
         "/legato.adapter.v1.CatalogService/Missing",
@@ -362,48 +233,6 @@ async def test_method_that_nobody_implemented(stub: Stub) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.GetProduct(pb.GetProductRequest())
     assert caught.value.code() is Code.UNIMPLEMENTED
-
-
-async def test_close(servicer: Servicer, channel: grpc.aio.Channel) -> None:
-    stub = rpc.CatalogServiceStub(channel)
-    started, cancelled = asyncio.Event(), asyncio.Event()
-
-    async def handler(request: Any, context: Any) -> Any:
-        started.set()
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            cancelled.set()
-            raise
-
-    await asyncio.wait_for(channel.channel_ready(), 10)
-    servicer.handler = handler
-    running = call(stub)
-    await asyncio.wait_for(started.wait(), 10)
-    await channel.close()
-    with pytest.raises(asyncio.CancelledError):
-        await running
-    await asyncio.wait_for(cancelled.wait(), 10)
-    assert channel.get_state() is grpc.ChannelConnectivity.SHUTDOWN
-    with pytest.raises(grpc.aio.UsageError):
-        await call(stub)
-
-
-async def test_close_with_grace_lets_a_call_end(servicer: Servicer, channel: grpc.aio.Channel) -> None:
-    started, release = asyncio.Event(), asyncio.Event()
-
-    async def handler(request: Any, context: Any) -> Any:
-        started.set()
-        await release.wait()
-        return ANSWER
-
-    servicer.handler = handler
-    running = call(rpc.CatalogServiceStub(channel))
-    await asyncio.wait_for(started.wait(), 10)
-    closing = asyncio.create_task(channel.close(grace=30))
-    release.set()
-    assert await running == ANSWER
-    await closing
 
 
 # What only a LocalChannel can promise.
