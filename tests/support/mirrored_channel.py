@@ -1,4 +1,4 @@
-"""A `LocalChannel` and a real server over TCP for the same tests, with the fixtures `servicer`, `channel` and `stub`."""
+"""A `LocalChannel` and a real server over TCP for the same tests: the fixtures `servicer`, `channel` and `stub`."""
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
