@@ -25,7 +25,7 @@ from legato_hub.storage.valkey_link import Lost
 from legato_hub.storage.valkey_nodes import Single
 from tests.storage import valkey_servers as servers
 from tests.storage.deeds import CART, NOW, OTHER_CART, ask, do, grow, hold, numbered, revision, stateless, upsert
-from tests.storage.valkey_deeds import Told, kill, opened, until
+from tests.storage.valkey_deeds import Told, kill, opened, subscribed, until
 
 
 async def revision_of(storage: Storage, name: str) -> int:
@@ -140,7 +140,7 @@ async def test_the_loss_of_all_data_begins_a_new_epoch_at_the_next_probe(port: i
 async def test_failover_to_a_replica_that_lags(own_server: servers.Server) -> None:
     """What only the old primary had is gone, and nobody can take the new history for the old one."""
     with servers.own_server(replicaof=f"127.0.0.1 {own_server.port}") as replica:
-        async with opened(own_server.port, durability="replicas:1") as storage:
+        async with opened(own_server.port, durability="replicas:1", timeout_s=1.5) as storage:
             servers.await_joined(own_server.port)
             key = numbered(1)
             committed = await storage.commit(Commit(CART, 0, upsert(a=b"kept"), NOW, key, b"kept"))
@@ -195,3 +195,42 @@ async def test_sentinels_lead_to_the_new_master(own_server: servers.Server) -> N
                 assert server.exists(Keys(CART).of(b"head")[0])
         finally:
             await storage.close()
+
+
+async def test_a_primary_of_a_cluster_is_replaced_by_its_replica() -> None:
+    slot = Keys(CART).bucket.slot
+    ports, primary, replica = servers.start_cluster_with_a_replica(slot)
+    elsewhere = next(name for name in map("carts/{}".format, range(99)) if far_from(Keys(name).bucket.slot, slot))
+    url = f"valkey+cluster://127.0.0.1:{ports[0]}?durability=replicas:1"
+    storage = ValkeyStorage.from_url(url, timeout_s=20)
+    await storage.open()
+    try:
+        told, elsewhere_told = Told(storage), Told(storage, elsewhere)
+        for base in range(2):
+            committed = await storage.commit(Commit(CART, base, upsert(note=b"%d" % base), NOW))
+            assert isinstance(committed, Committed)
+            assert committed.durable
+        before = storage.epoch
+        primary.terminate()
+        loaded = await storage.load(CART)
+        assert loaded is not None
+        assert loaded.cursor.epoch == storage.epoch != before
+        assert loaded.entries == {"note": b"1"}
+        assert told.lost.is_set()
+        assert elsewhere_told.lost.is_set()  # one epoch for all
+        await subscribed(replica)
+        other = ValkeyStorage.from_url(f"valkey+cluster://127.0.0.1:{replica}")
+        await other.open()
+        assert other.epoch == storage.epoch
+        cursor = await do(other, None, upsert(note=b"3"))
+        await other.close()
+        await told.reached(cursor.revision)
+        assert told.revisions == [1, 2, loaded.cursor.revision + 1]
+    finally:
+        await storage.close()
+
+
+def far_from(one: int, other: int) -> bool:
+    """Whether two slots belong to different primaries of three."""
+    share = 16_384 // 3 + 1
+    return one // share != other // share

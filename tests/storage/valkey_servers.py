@@ -152,7 +152,7 @@ def cluster() -> tuple[int, ...]:
 
 def start_cluster(primaries: int, **config: Any) -> tuple[int, ...]:
     """The ports of new primaries that share all slots."""
-    config |= {"cluster_enabled": "yes", "cluster_node_timeout": 5_000}
+    config = {"cluster_node_timeout": 5_000, **config, "cluster_enabled": "yes"}
     servers = [start_server(cluster_port=free_port(), **config) for _ in range(primaries)]
     ports = tuple(server.port for server in servers)
     share = 16_384 // primaries + 1
@@ -164,6 +164,32 @@ def start_cluster(primaries: int, **config: Any) -> tuple[int, ...]:
     for port in ports:
         _await(functools.partial(_is_whole, port, primaries), "no cluster")
     return ports
+
+
+def start_cluster_with_a_replica(key_slot: int) -> tuple[tuple[int, ...], Server, int]:
+    """The ports of three primaries of a cluster of its own, that of them which has a slot, and the port of its replica.
+    A primary that is gone is replaced within seconds."""
+    config: dict[str, Any] = {"cluster_node_timeout": 1_000, "repl_diskless_sync_delay": 0}
+    first = len(_started)
+    ports = start_cluster(3, **config)
+    replica = start_server(cluster_enabled="yes", cluster_port=free_port(), **config)
+    owner = ports[key_slot // (16_384 // 3 + 1)]
+    with client(replica.port) as node, client(owner) as primary:
+        bus = _started[first]._config["cluster-port"]
+        node.execute_command("CLUSTER", "MEET", "127.0.0.1", ports[0], bus)
+        _await(lambda: _is_whole(replica.port, 3), "no cluster for the replica")
+        owner_id = primary.execute_command("CLUSTER", "MYID")
+        _await(lambda: owner_id in node.execute_command("CLUSTER", "NODES"), "an unknown primary")
+        node.execute_command("CLUSTER", "REPLICATE", owner_id)
+    await_joined(owner)
+    for port in ports:
+        _await(functools.partial(_has_replica, port), "a replica that nobody knows")
+    return ports, next(server for server in _started[first:] if server.port == owner), replica.port
+
+
+def _has_replica(port: int) -> bool:
+    with client(port) as node:
+        return b"slave" in node.execute_command("CLUSTER", "NODES")
 
 
 def _is_whole(port: int, primaries: int) -> bool:

@@ -167,7 +167,7 @@ class ValkeyStorage:
     def follow(self, resource: str, follower: Follower, lost: Lost | None = None) -> Callable[[], None]:
         """As the protocol says. `lost` is called when that promise cannot be kept any further, because a new epoch
         began or the log was trimmed beyond what was told: load again, and what follows has no gap from there."""
-        if self._feeds is None:
+        if self._feeds is None or self._closed:
             raise StorageError("not open")
         return self._feeds.follow(resource, follower, lost)
 

@@ -72,7 +72,9 @@ class Subscriber:
     async def _run(self) -> None:
         delay = FIRST_DELAY_S
         while True:
-            await self._changed.wait()
+            while not self._wanted:  # a server that is gone for good is not called for ever
+                self._changed.clear()
+                await self._changed.wait()
             try:
                 async with asyncio.timeout(self._timeout_s):
                     connection = await self._connect()
@@ -87,7 +89,6 @@ class Subscriber:
                 "a subscription was lost",
                 extra={"server": self._name, "error": str(error) or type(error).__name__},
             )
-            self._changed.set()
             await asyncio.sleep(delay)
             delay = min(2 * delay, LONGEST_DELAY_S)
 
