@@ -42,6 +42,8 @@ class Client:
     """Results that this connection owes."""
     unread: int = 0
     """States sent on this connection and not acknowledged: what the window bounds, unless a result is owed."""
+    resumed_at: int = 0
+    """The revision up to which this connection was sent what it missed."""
     fresh: bool = False
     """Whether this connection was not sent anything yet."""
     reason: "stream_pb2.SnapshotReason.ValueType | None" = None
@@ -53,7 +55,7 @@ class StreamMachine(RuleBasedStateMachine):
         super().__init__()
         # A short memory and small messages, so that histories of a few dozen steps outrun them.
         self.former = live.TAIL_REVISIONS, outbox.BATCH_BYTES
-        live.TAIL_REVISIONS, outbox.BATCH_BYTES = 2, 64
+        live.TAIL_REVISIONS, outbox.BATCH_BYTES = 3, 1
         self.epochs = 0
         self.live = Live(RESOURCE, "epoch-0")
         self.log: list[Update] = []
@@ -125,6 +127,13 @@ class StreamMachine(RuleBasedStateMachine):
                 self.command(client, "line/1", b"x")
             self.send(self.clients[client])
 
+    @rule(client=st.sampled_from([0, 1]), gone=KEYS, changed=KEYS)
+    def remove_and_change(self, client: int, gone: str, changed: str) -> None:
+        """Two revisions that are sent as one."""
+        self.append(Delta({}, frozenset([gone])))
+        self.append(Delta({changed: b"!"}))
+        self.send(self.clients[client])
+
     @rule(keep=st.integers(0, 4))
     def trim(self, keep: int) -> None:
         self.log = self.log[len(self.log) - keep :] if keep else []
@@ -167,6 +176,7 @@ class StreamMachine(RuleBasedStateMachine):
             remembered = cursor.epoch == self.live.cursor.epoch and self.live.reaches(cursor.revision)
             for message in resume(c.subscription, cursor, None if remembered else self.since(cursor)):
                 c.outbox.say(message)
+                c.resumed_at = self.live.revision
                 c.unread -= 1  # What was missed is sent whatever the window is.
         c.outbox.add(c.subscription)
 
@@ -201,6 +211,8 @@ class StreamMachine(RuleBasedStateMachine):
         c.in_flight.extend(messages)
         kinds = [message.WhichOneof("message") for message in messages]
         assert not c.fresh or {"snapshot", "delta", "progress"} & set(kinds), "a subscription begins in silence"
+        if c.unread < 0 and c.cursor is not None and self.live.revision == c.resumed_at:
+            assert "snapshot" not in kinds, "what was missed came, and a snapshot after it"
         c.fresh = False
         assert kinds.count("command_result") == c.owed, "a result is kept back"
         states = kinds.count("delta") + kinds.count("snapshot")
@@ -219,7 +231,7 @@ class StreamMachine(RuleBasedStateMachine):
         c.in_flight.clear()
         if acknowledge and c.outbox is not None and c.subscription is not None and c.cursor is not None:
             c.outbox.acknowledge(c.subscription.id, to_cursor(c.cursor))
-            c.unread = 0
+            c.unread = min(c.unread, 0)
             self.send(c)
 
     def apply(self, c: Client, message: stream_pb2.ServerMessage) -> None:
@@ -289,4 +301,4 @@ def _cursor(message: cursor_pb2.Cursor) -> Cursor:
 
 
 TestStreamMachine = StreamMachine.TestCase
-TestStreamMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestStreamMachine.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
