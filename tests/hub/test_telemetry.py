@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import grpc.aio
 import pytest
@@ -16,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, ParentBased, Sampler, SamplingResult
 from opentelemetry.trace import SpanKind, StatusCode
 
 from legato.orchestrator.v1 import error_pb2
@@ -159,6 +160,35 @@ def test_a_parent_that_is_not_sampled_records_nothing_but_hands_its_trace_on(spa
         with tracer.span("child"):
             pass
     assert spans.get_finished_spans() == ()
+
+
+def test_below_what_was_not_sampled_nothing_is_made_and_the_trace_goes_on() -> None:
+    asked: list[str] = []
+
+    class Never(Sampler):
+        def should_sample(self, parent_context: object, trace_id: int, name: str, *_: object, **__: object) -> Any:
+            asked.append(name)
+            return SamplingResult(Decision.DROP)
+
+        def get_description(self) -> str:
+            return "never"
+
+    with (
+        tracing.recording(TracerProvider(sampler=ParentBased(Never()))),
+        tracer.span("root") as root,
+        tracer.span("child") as child,
+        tracer.span("below", parent=child.traceparent),
+    ):
+        assert tracer.current_traceparent() == root.traceparent == child.traceparent
+    assert asked == ["root"]
+
+
+def test_a_sampler_that_does_not_ask_the_parent_is_asked(spans: InMemorySpanExporter) -> None:
+    provider = TracerProvider(sampler=ALWAYS_ON)
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    with tracing.recording(provider), tracer.span("seen", parent=f"00-{1:032x}-{2:016x}-00"):
+        pass
+    assert [span.name for span in spans.get_finished_spans()] == ["seen"]
 
 
 def test_run_makes_it_current_and_end_ends_it(spans: InMemorySpanExporter) -> None:

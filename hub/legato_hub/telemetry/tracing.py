@@ -154,6 +154,7 @@ class _Api:
 
     def __init__(self, provider: "TracerProvider") -> None:
         from opentelemetry import context, trace
+        from opentelemetry.sdk.trace.sampling import ParentBased
 
         self.attach, self.detach = context.attach, context.detach
         self.set_span_in_context, self.current = trace.set_span_in_context, trace.get_current_span
@@ -162,6 +163,22 @@ class _Api:
         self.provider = provider
         self.start = provider.get_tracer("legato_hub").start_span
         self._trace, self._empty = trace, context.Context()
+        # Then what was not sampled at its root needs no span of the SDK below, and most is not.
+        self._parent_decides = isinstance(provider.sampler, ParentBased)
+
+    def unsampled(self, parent: str) -> "Span | None":
+        """A span that nobody will see, under what was not sampled; None if it must be a real one."""
+        if not self._parent_decides:
+            return None
+        if parent:
+            where = self.remote(parent)
+            if where is None or where.trace_flags.sampled:
+                return None
+            return _RealSpan(self, self._trace.NonRecordingSpan(where))
+        where = self.current().get_span_context()
+        if not where.is_valid or where.trace_flags.sampled:
+            return None
+        return _NoSpan(format_traceparent(where.trace_id, where.span_id, where.trace_flags))
 
     def remote(self, traceparent: str) -> Any:
         """The span context that a text describes; None if it describes none."""
@@ -204,6 +221,8 @@ class Tracer:
         api = self._api
         if api is None:
             return _NoSpan(parent) if parent else _NO_SPAN
+        if (passing := api.unsampled(parent)) is not None:
+            return passing
         return _RealSpan(
             api,
             api.start(
