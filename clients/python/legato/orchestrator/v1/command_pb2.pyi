@@ -59,7 +59,7 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_NO_OP: _Outcome.ValueType  # 2
     """Nothing had to change."""
     OUTCOME_REJECTED: _Outcome.ValueType  # 3
-    """Refused, finally; the seq is consumed."""
+    """Refused, finally. The seq is consumed, but for the faults that the table above names."""
     OUTCOME_NOT_ACCEPTED: _Outcome.ValueType  # 4
     """Not accepted now; the seq is not consumed and the same command may be sent again."""
     OUTCOME_UNKNOWN: _Outcome.ValueType  # 5
@@ -75,7 +75,7 @@ OUTCOME_APPLIED: Outcome.ValueType  # 1
 OUTCOME_NO_OP: Outcome.ValueType  # 2
 """Nothing had to change."""
 OUTCOME_REJECTED: Outcome.ValueType  # 3
-"""Refused, finally; the seq is consumed."""
+"""Refused, finally. The seq is consumed, but for the faults that the table above names."""
 OUTCOME_NOT_ACCEPTED: Outcome.ValueType  # 4
 """Not accepted now; the seq is not consumed and the same command may be sent again."""
 OUTCOME_UNKNOWN: Outcome.ValueType  # 5
@@ -90,6 +90,9 @@ class Command(_message.Message):
 
       outcome of a command                                          its seq
       applied, no-op, business rejection, invalid body              consumed, result stored
+      malformed command id, resource or kind of intent; a command
+        id or seq used with another body; ALREADY_PROCESSED;
+        DEDUPE_EXPIRED                                              REJECTED, not consumed: the command is at fault
       unauthenticated, foreign cart, throttled, backend
         unavailable before anything was begun, busy                 not consumed; send again
       timeout after the backend was called                          UNKNOWN; later seqs of this resource wait until
