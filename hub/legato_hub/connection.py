@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from itertools import chain
 
@@ -17,7 +17,7 @@ from legato_hub.core.identity import Caller, Identity, IdentityKind
 from legato_hub.core.outbox import timestamp
 from legato_hub.core.problem import Problem
 from legato_hub.core.validation import check_text, check_word, raise_for
-from legato_hub.downstream import Downstream
+from legato_hub.downstream import Downstream, Write
 
 _log = logging.getLogger(__name__)
 
@@ -70,15 +70,12 @@ class Connection:
         self._queues: dict[str, deque[tuple[command_pb2.Command, Caller]]] = {}
         self._workers: set[asyncio.Task[None]] = set()
 
-    async def run(
-        self, requests: AsyncIterator[stream_pb2.ConnectRequest]
-    ) -> AsyncGenerator[list[stream_pb2.ServerMessage], None]:
-        """What goes out, from the welcome to the end. Raise Problem for what ends the stream, and StorageError."""
+    async def run(self, requests: AsyncIterator[stream_pb2.ConnectRequest], write: Write) -> None:
+        """Serve from the welcome to the end. Raise Problem for what ends the stream, and StorageError."""
         downstream = await self._greet(requests)
         reader = asyncio.create_task(self._read(requests, downstream), name=f"read {self.connection_id}")
         try:
-            async for batch in downstream.batches():
-                yield batch
+            await downstream.pump(write)
         finally:
             self._connections.leave(downstream)
             reader.cancel()

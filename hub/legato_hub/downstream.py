@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from legato.orchestrator.v1 import command_pb2, error_pb2, stream_pb2
@@ -30,6 +30,9 @@ LAST_WORDS_S = 5.0
 
 BACKLOG = 256
 """Answers and results on their way to a client at which nothing more is read from it."""
+
+Write = Callable[[bytes], Awaitable[None]]
+"""Sends a serialised message."""
 
 
 def _expired() -> Problem:
@@ -335,7 +338,7 @@ class Downstream:
         self._spawn(self.reauthorise())
 
     def end(self, cause: BaseException | None = None) -> None:
-        """End after what is pending: normally, or by raising `cause` from `batches`."""
+        """End after what is pending: normally, or by raising `cause` from `pump`."""
         if not self._ended:
             self._ended, self._end = True, cause
             self.pacer.wake(urgent=True)
@@ -343,21 +346,21 @@ class Downstream:
                 # One that does not read would stay for good, and with it its presence.
                 self._cut_off = asyncio.get_running_loop().call_later(LAST_WORDS_S, self._writer.cancel)
 
-    async def batches(self) -> AsyncIterator[list[stream_pb2.ServerMessage]]:
-        """What goes out, message by message, until the end."""
+    async def pump(self, write: Write) -> None:
+        """Send, message by message, until the end. Raise what `end` was given."""
         self._writer = asyncio.current_task()
         while True:
             await self.pacer.turn()
             # Asked before: what is pending at the end goes out, what comes later does not.
             ended = self._ended
-            messages = self.outbox.take()
+            message = self.outbox.take()
             self._taken.set()
             if self.outbox.more:
                 self.pacer.wake(urgent=True)
-            if messages:
+            if message:
                 if tracer.enabled:
-                    trace_pushes(messages)
-                yield messages
+                    trace_pushes(self.outbox.pushed)
+                await write(message)
                 self.pacer.sent()
             if ended and not self.outbox.more:
                 if self._end is not None:

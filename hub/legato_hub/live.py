@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from legato.commerce.v1 import cart_pb2
-from legato.orchestrator.v1 import stream_pb2
+from legato.orchestrator.v1 import cursor_pb2, stream_pb2
 from legato.protocol import state
 from legato.protocol.entities import assemble_cart
 from legato.protocol.state import Delta
@@ -46,7 +46,8 @@ class Subscriber(Protocol):
 class Merged:
     """Everything between two revisions as one, serialised once."""
 
-    payload: bytes
+    shared: bytes
+    """A serialised `Delta` that lacks what differs from stream to stream."""
     traceparents: tuple[str, ...]
 
 
@@ -142,7 +143,10 @@ class Live:
         if behind > 1 and delta.size() > len(self.snapshot()[0]):
             return None
         traces = [update.traceparent for update in updates if update.traceparent]
-        return Merged(delta.to_bytes(), tuple(traces[-TRACES_KEPT:]))
+        cursor = cursor_pb2.Cursor(epoch=self.cursor.epoch, revision=self.revision)
+        named = tuple(traces[-TRACES_KEPT:])
+        shared = stream_pb2.Delta(prev_revision=since, cursor=cursor, payload=delta.to_bytes(), traceparents=named)
+        return Merged(shared.SerializeToString(), named)
 
     def snapshot(self) -> tuple[bytes, bytes]:
         """The whole state serialised, and its digest."""

@@ -37,6 +37,7 @@ from legato_hub.live import LiveResources
 from legato_hub.reads import Reads
 from legato_hub.refresher import Refresher
 from legato_hub.resolver import Resolver
+from legato_hub.serialised import add_answering_in_bytes
 from legato_hub.services import OrchestratorService
 from legato_hub.session_commands import SessionCommands
 from legato_hub.sessions import Sessions
@@ -160,7 +161,7 @@ class Hub:
             ),
         )
         result = grpc.aio.server(interceptors=server_interceptors(), options=channel_options(config))
-        orchestrator_service_pb2_grpc.add_OrchestratorServiceServicer_to_server(service, result)
+        add_answering_in_bytes(orchestrator_service_pb2_grpc.add_OrchestratorServiceServicer_to_server, service, result)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, result)
         reflection.enable_server_reflection(
             [SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME], result

@@ -1,7 +1,6 @@
 """The public API on gRPC: who calls, and which part of the hub answers. Everything else is decided elsewhere."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 import grpc.aio
@@ -17,6 +16,7 @@ from legato_hub.connection import Connection, MakeDownstream, StreamLimits, chec
 from legato_hub.connections import Connections
 from legato_hub.core.identity import Caller, Identity, IdentityKind
 from legato_hub.core.problem import Problem, invalid
+from legato_hub.downstream import Write
 from legato_hub.reads import Reads
 from legato_hub.rpc_errors import abort
 from legato_hub.sessions import Sessions
@@ -70,9 +70,7 @@ class OrchestratorService(orchestrator_service_pb2_grpc.OrchestratorServiceServi
                 self._make_downstream,
                 self._limits,
             )
-            async with aclosing(connection.run(request_iterator)) as batches:
-                async for messages in batches:
-                    await context.write(stream_pb2.ConnectResponse(messages=messages))
+            await connection.run(request_iterator, context.write)
         except Exception as error:  # noqa: BLE001 -- every exception becomes a status, logged if it is a fault
             await abort(context, error)
 
@@ -81,15 +79,11 @@ class OrchestratorService(orchestrator_service_pb2_grpc.OrchestratorServiceServi
     ) -> None:
         try:
             identity = self._identify(context)
-            async with aclosing(self._watch(identity, request)) as batches:
-                async for messages in batches:
-                    await context.write(pb.WatchResponse(messages=messages))
+            await self._watch(identity, request, context.write)
         except Exception as error:  # noqa: BLE001 -- every exception becomes a status, logged if it is a fault
             await abort(context, error)
 
-    async def _watch(
-        self, identity: Identity, request: pb.WatchRequest
-    ) -> AsyncGenerator[list[stream_pb2.ServerMessage], None]:
+    async def _watch(self, identity: Identity, request: pb.WatchRequest, write: Write) -> None:
         if not 1 <= len(request.subscriptions) <= MAX_WATCHED:
             raise invalid("subscriptions", f"must have 1 to {MAX_WATCHED} entries")
         if len({wish.subscription_id for wish in request.subscriptions}) < len(request.subscriptions):
@@ -105,8 +99,7 @@ class OrchestratorService(orchestrator_service_pb2_grpc.OrchestratorServiceServi
             await downstream.open()
             for wish in request.subscriptions:
                 await downstream.subscribe(wish)
-            async for batch in downstream.batches():
-                yield batch
+            await downstream.pump(write)
         finally:
             self._connections.leave(downstream)
             await downstream.close()

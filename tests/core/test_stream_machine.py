@@ -205,9 +205,10 @@ class StreamMachine(RuleBasedStateMachine):
     def send(self, c: Client) -> None:
         if c.outbox is None:
             return
-        messages = c.outbox.take()
+        taken = c.outbox.take()
         while c.outbox.more:
-            messages += c.outbox.take()
+            taken += c.outbox.take()
+        messages = stream_pb2.ConnectResponse.FromString(taken).messages
         c.in_flight.extend(messages)
         kinds = [message.WhichOneof("message") for message in messages]
         assert not c.fresh or {"snapshot", "delta", "progress"} & set(kinds), "a subscription begins in silence"

@@ -37,7 +37,8 @@ def test_what_is_missed_leads_from_there_to_here(deltas: list[Delta], since: int
     assert live.entries == states[-1]
     merged = live.missed(since) if since < len(states) else None
     if merged is not None:
-        assert state.apply(states[since], Delta.from_bytes(merged.payload)) == states[-1]
+        sent = stream_pb2.Delta.FromString(merged.shared)
+        assert state.apply(states[since], Delta.from_bytes(sent.payload)) == states[-1]
     elif since <= live.revision:
         assert live.revision - since > 1, "one revision is never worth a snapshot"
 

@@ -11,13 +11,14 @@ message:
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from legato.orchestrator.v1 import command_pb2, cursor_pb2, stream_pb2
 from legato.protocol import state
 from legato_hub.core.cursor import Cursor
+from legato_hub.core.frames import delta_frame, frame
 
 BATCH_BYTES = 1024 * 1024
 """A message is closed at this size: clients refuse messages of more than 4 MiB, and one state may be large."""
@@ -29,7 +30,8 @@ class Merged(Protocol):
     """Everything between two revisions, serialised."""
 
     @property
-    def payload(self) -> bytes: ...
+    def shared(self) -> bytes:
+        """A serialised `Delta` that lacks what differs from stream to stream: `subscription_id` and the seqs."""
 
     @property
     def traceparents(self) -> tuple[str, ...]: ...
@@ -73,6 +75,19 @@ class Subscription:
     presence_due: bool = False
     unacknowledged: deque[int] = field(default_factory=deque)
     """Revisions sent and not acknowledged yet."""
+    own_part: bytes = b""
+    """A serialised `Delta` with nothing but the subscription's id."""
+
+    def __post_init__(self) -> None:
+        self.own_part = stream_pb2.Delta(subscription_id=self.id).SerializeToString()
+
+
+class Pushed(NamedTuple):
+    """A delta that goes out, and the traces of the commands that caused it."""
+
+    subscription_id: str
+    revision: int
+    traceparents: tuple[str, ...]
 
 
 def to_cursor(cursor: Cursor) -> cursor_pb2.Cursor:
@@ -92,6 +107,8 @@ class Outbox:
         self._results: deque[command_pb2.CommandResult] = deque()
         self._size = 0
         """Bytes of the message that is being put together, roughly."""
+        self.pushed: list[Pushed] = []
+        """Deltas of the last `take` that belong to traces."""
         self.more = False
         """Whether the last `take` left something for size alone."""
 
@@ -141,13 +158,16 @@ class Outbox:
         """Answers and results that are waiting."""
         return len(self._control) + len(self._results)
 
-    def take(self) -> list[stream_pb2.ServerMessage]:
-        """What may go out now, in order, `BATCH_BYTES` and one message at most; what was taken counts as sent."""
-        messages: list[stream_pb2.ServerMessage] = []
+    def take(self) -> bytes:
+        """What may go out now, in order, `BATCH_BYTES` and one message at most; what was taken counts as sent.
+
+        The bytes are a serialised `ConnectResponse`, and a `WatchResponse` as well; none for nothing.
+        """
+        frames: list[bytes] = []
         self._size = 0
+        self.pushed = []
         while self._control and self._size < BATCH_BYTES:
-            messages.append(self._control.popleft())
-            self._size += messages[-1].ByteSize()
+            self._add(frames, self._control.popleft())
         # A result goes out whether or not the client acknowledges, and so does the state that contains it.
         owed = {result.resource for result in self._results}
         self.more = False
@@ -159,21 +179,25 @@ class Outbox:
             elif self._held(subscription) and not (subscription.feed is not None and subscription.feed.name in owed):
                 self._due[subscription] = None
             else:
-                self._serve(subscription, messages)
+                self._serve(subscription, frames)
         if self._control:
             self.more = True
         elif self._results:
-            self._release(messages)
-        return messages
+            self._release(frames)
+        return frames[0] if len(frames) == 1 else b"".join(frames)
+
+    def _add(self, frames: list[bytes], message: stream_pb2.ServerMessage) -> None:
+        frames.append(frame(message))
+        self._size += len(frames[-1])
 
     def _held(self, subscription: Subscription) -> bool:
         return 0 < self._window <= len(subscription.unacknowledged)
 
-    def _release(self, messages: list[stream_pb2.ServerMessage]) -> None:
+    def _release(self, frames: list[bytes]) -> None:
         waiting: deque[command_pb2.CommandResult] = deque()
         for result in self._results:
             if self._covered(result):
-                messages.append(stream_pb2.ServerMessage(command_result=result))
+                self._add(frames, stream_pb2.ServerMessage(command_result=result))
             else:
                 waiting.append(result)
         self._results = waiting
@@ -189,11 +213,11 @@ class Outbox:
             for s in self.subscriptions.values()
         )
 
-    def _serve(self, subscription: Subscription, messages: list[stream_pb2.ServerMessage]) -> None:
+    def _serve(self, subscription: Subscription, frames: list[bytes]) -> None:
         feed = subscription.feed
         if feed is None:
             if subscription.snapshot is not None:
-                messages.append(_nothing(subscription, subscription.snapshot))
+                self._add(frames, _nothing(subscription, subscription.snapshot))
                 subscription.snapshot = None
             return
         behind = feed.cursor.revision > subscription.sent
@@ -202,16 +226,16 @@ class Outbox:
             if merged is None:
                 subscription.snapshot = stream_pb2.SNAPSHOT_REASON_SLOW_CLIENT
             else:
-                messages.append(self._delta(subscription, feed, merged))
+                frames.append(self._delta(subscription, feed, merged))
         elif subscription.snapshot is None and subscription.progress_due:
-            messages.append(self._progress(subscription, feed))
+            self._add(frames, self._progress(subscription, feed))
         if subscription.snapshot is not None:
-            messages.append(self._whole(subscription, feed, subscription.snapshot))
+            self._add(frames, self._whole(subscription, feed, subscription.snapshot))
             subscription.snapshot = None
         subscription.progress_due = False
         if subscription.presence_due:
             subscription.presence_due = False
-            messages.append(_presence(subscription, feed))
+            self._add(frames, _presence(subscription, feed))
 
     def _seq(self, subscription: Subscription, feed: Feed) -> int:
         return max(subscription.base_seq, feed.client_seqs.get(self.client_id, 0)) if self.client_id else 0
@@ -223,22 +247,16 @@ class Outbox:
         if self._window:
             subscription.unacknowledged.append(subscription.sent)
 
-    def _delta(self, subscription: Subscription, feed: Feed, merged: Merged) -> stream_pb2.ServerMessage:
+    def _delta(self, subscription: Subscription, feed: Feed, merged: Merged) -> bytes:
         seq = self._seq(subscription, feed)
-        message = stream_pb2.ServerMessage(
-            delta=stream_pb2.Delta(
-                subscription_id=subscription.id,
-                prev_revision=subscription.sent,
-                cursor=to_cursor(feed.cursor),
-                payload=merged.payload,
-                last_seq=seq,
-                durable_seq=seq,
-                traceparents=merged.traceparents,
-            )
-        )
-        self._size += len(merged.payload)
+        seqs = stream_pb2.Delta(last_seq=seq, durable_seq=seq).SerializeToString() if seq else b""
+        own = subscription.own_part
+        size = len(own) + len(merged.shared) + len(seqs)
+        self._size += size
         self._sent(subscription, feed)
-        return message
+        if merged.traceparents:
+            self.pushed.append(Pushed(subscription.id, subscription.sent, merged.traceparents))
+        return delta_frame(size, own, merged.shared, seqs)
 
     def _whole(self, subscription: Subscription, feed: Feed, reason: _Reason) -> stream_pb2.ServerMessage:
         payload, digest = feed.snapshot()
@@ -255,7 +273,6 @@ class Outbox:
                 durable_seq=seq,
             )
         )
-        self._size += len(payload)
         self._sent(subscription, feed)
         return message
 
