@@ -1,6 +1,7 @@
 """`legato watch`: a subscription as text, through the generated stub."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterable
 
@@ -28,11 +29,21 @@ class _Watcher:
         self._resource = resource
         self._replica = Replica()
         self._draining = False
+        self._stopped = False
+        self._stream: grpc.Call | None = None
+
+    def stop(self) -> None:
+        """End `run`, from a signal's handler."""
+        self._stopped = True
+        if self._stream is not None:
+            self._stream.cancel()
 
     def run(self, stub: "orchestrator_service_pb2_grpc.OrchestratorServiceStub", token: str) -> None:
         """Until the hub ends the stream. Raise LegatoError when it refuses or goes without a word."""
-        while True:
-            stream = stub.Watch(self._request(), metadata=(("authorization", f"Bearer {token}"),))
+        while not self._stopped:
+            self._stream = stream = stub.Watch(self._request(), metadata=(("authorization", f"Bearer {token}"),))
+            if self._stopped:
+                stream.cancel()  # The signal came between the two lines above.
             try:
                 for response in stream:
                     self._take(response.messages)
@@ -40,7 +51,7 @@ class _Watcher:
                 stream.cancel()
                 continue
             except grpc.RpcError as error:
-                if not self._draining:
+                if not (self._draining or self._stopped):
                     raise from_rpc_error(error) from error
             return
 
@@ -103,14 +114,17 @@ def watch(target: str, resource: str, token: str) -> int:
         wanted = parse(resource)
     except ValueError as error:
         refuse(f"{resource!r} {error}")
+    watcher = _Watcher(wanted)
+    # Not KeyboardInterrupt: raised inside a finaliser it would be swallowed, and the watch would go on.
+    former = signal.signal(signal.SIGINT, lambda *_: watcher.stop())
     with grpc.insecure_channel(target, options=KEEPALIVE) as channel:
         try:
-            _Watcher(wanted).run(orchestrator_service_pb2_grpc.OrchestratorServiceStub(channel), token)
+            watcher.run(orchestrator_service_pb2_grpc.OrchestratorServiceStub(channel), token)
         except LegatoError as error:
             refuse(str(error), 1)
-        except KeyboardInterrupt:
-            pass
         except BrokenPipeError:
             # Nobody reads any more. What is left in the buffer must not fail again when Python flushes it at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        finally:
+            signal.signal(signal.SIGINT, former)
     return 0
