@@ -21,6 +21,9 @@ from legato_hub.downstream import Downstream, Write
 
 _log = logging.getLogger(__name__)
 
+HELLO_S = 10.0
+"""A stream that does not say hello by then is ended."""
+
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
@@ -85,7 +88,12 @@ class Connection:
                 await downstream.close()
 
     async def _greet(self, requests: AsyncIterator[stream_pb2.ConnectRequest]) -> Downstream:
-        first = await anext(requests, None)
+        try:
+            async with asyncio.timeout(HELLO_S):
+                first = await anext(requests, None)
+        except TimeoutError:
+            message = f"no hello came within {HELLO_S:g} s"
+            raise Problem(error_pb2.ERROR_REASON_PROTOCOL_VIOLATION, message) from None
         if first is None or not first.HasField("hello"):
             raise Problem(error_pb2.ERROR_REASON_PROTOCOL_VIOLATION, "the first message must be hello")
         hello = first.hello

@@ -143,12 +143,18 @@ async def test_resolve_the_creation_of_a_cart_that_is_not_there(shop: Shop, stub
 
 async def test_a_deadline_leaves_nothing_undecided(shop: Shop, user: CartUser) -> None:
     request = add_two(shop, user)
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
+    code = Code.OK
+    try:
         await user.send(request, timeout=0.000_001)
-    assert caught.value.code() is Code.DEADLINE_EXCEEDED
-    resolved = await user.resolve(request)
-    if resolved.resolution == NOT_APPLIED:
-        assert not resolved.response.cart.lines
+    except grpc.aio.AioRpcError as error:
+        code = error.code()
+    # Late as good as always; but gRPC's clock is coarser than that, and a quick adapter may be quicker.
+    if code is not Code.OK:
+        assert code is Code.DEADLINE_EXCEEDED
+        resolved = await user.resolve(request)
+        if resolved.resolution == NOT_APPLIED:
+            assert not resolved.response.cart.lines
+    # Whether it was executed or not: a repeat leaves one effect.
     await user.send(request)
     assert await user.steps() == {shop.sku: 2}
 

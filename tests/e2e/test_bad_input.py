@@ -13,6 +13,7 @@ from legato.commerce.v1 import address_pb2, cart_intent_pb2, quantity_pb2
 from legato.orchestrator.v1 import command_pb2, cursor_pb2, error_pb2, reads_pb2, stream_pb2
 from legato.orchestrator.v1 import orchestrator_service_pb2 as pb
 from legato.protocol.ids import new_id
+from legato_hub import connection
 from legato_hub.core.identity import IdentityKind
 from tests.support.hub import RunningHub, bearer
 from tests.support.shop import LOW_SKU, LOW_STOCK, SKU
@@ -306,6 +307,16 @@ async def test_a_stream_out_of_order_is_ended_with_the_reason(hub: RunningHub, m
         async for _ in call:
             pass
     assert failure.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert trailer_reason(failure.value) == "PROTOCOL_VIOLATION"
+
+
+async def test_a_stream_that_says_nothing_is_ended(hub: RunningHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HELLO_S", 0.1)
+    shopper = await hub.shopper()
+    call: Any = hub.stub.Connect(metadata=shopper.metadata)
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        async for _ in call:
+            pass
     assert trailer_reason(failure.value) == "PROTOCOL_VIOLATION"
 
 

@@ -55,7 +55,7 @@ class OrchestratorServiceStub:
     never ends the stream; closing the stream does not cancel a running command.
 
       code                 reason                  caller's recovery
-      FAILED_PRECONDITION  PROTOCOL_VIOLATION      open the stream with hello, and send it once
+      FAILED_PRECONDITION  PROTOCOL_VIOLATION      open the stream with hello within 10 s, and send it once
       PERMISSION_DENIED    CLIENT_ID_TAKEN         choose a new client id
       ABORTED              CONNECTION_REPLACED     none: a newer connection of this client lives
       INVALID_ARGUMENT     MESSAGE_TOO_LARGE       send smaller messages
@@ -171,7 +171,7 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     never ends the stream; closing the stream does not cancel a running command.
 
       code                 reason                  caller's recovery
-      FAILED_PRECONDITION  PROTOCOL_VIOLATION      open the stream with hello, and send it once
+      FAILED_PRECONDITION  PROTOCOL_VIOLATION      open the stream with hello within 10 s, and send it once
       PERMISSION_DENIED    CLIENT_ID_TAKEN         choose a new client id
       ABORTED              CONNECTION_REPLACED     none: a newer connection of this client lives
       INVALID_ARGUMENT     MESSAGE_TOO_LARGE       send smaller messages
@@ -290,7 +290,7 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         never ends the stream; closing the stream does not cancel a running command.
 
           code                 reason                  caller's recovery
-          FAILED_PRECONDITION  PROTOCOL_VIOLATION      open the stream with hello, and send it once
+          FAILED_PRECONDITION  PROTOCOL_VIOLATION      open the stream with hello within 10 s, and send it once
           PERMISSION_DENIED    CLIENT_ID_TAKEN         choose a new client id
           ABORTED              CONNECTION_REPLACED     none: a newer connection of this client lives
           INVALID_ARGUMENT     MESSAGE_TOO_LARGE       send smaller messages
