@@ -6,24 +6,19 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from legato.commerce.v1 import address_pb2, cart_intent_pb2, quantity_pb2
-from legato.orchestrator.v1 import command_pb2, cursor_pb2, error_pb2, reads_pb2, stream_pb2
+from legato.orchestrator.v1 import command_pb2, cursor_pb2, reads_pb2, stream_pb2
 from legato.orchestrator.v1 import orchestrator_service_pb2 as pb
 from legato.protocol.ids import new_id
 from legato_hub import connection
 from legato_hub.core.identity import IdentityKind
+from tests.support.errors import bad_request, error_info, reason, trailer_reason
 from tests.support.hub import RunningHub, bearer
 from tests.support.shop import LOW_SKU, LOW_STOCK, SKU
 from tests.support.stream import Stream, request
 
 REJECTED, NOT_ACCEPTED = command_pb2.OUTCOME_REJECTED, command_pb2.OUTCOME_NOT_ACCEPTED
-
-
-def reason(error: error_pb2.Error) -> str:
-    return error_pb2.ErrorReason.Name(error.reason).removeprefix("ERROR_REASON_")
 
 
 def add(steps: int = 1, sku: str = SKU, **more: Any) -> cart_intent_pb2.AddLine:
@@ -221,31 +216,6 @@ async def test_a_cursor_that_was_never_given_gets_a_snapshot_that_says_why(
         with pytest.raises(grpc.aio.AioRpcError) as failure:
             await hub.stub.GetCart(read, metadata=shopper.metadata, timeout=5)
         assert error_info(failure.value).reason == read_reason
-
-
-def error_info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
-    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # an AioRpcError has what it needs
-    assert status is not None
-    info = error_details_pb2.ErrorInfo()
-    assert any(detail.Unpack(info) for detail in status.details)
-    assert info.domain == "legato"
-    return info
-
-
-def bad_request(error: grpc.aio.AioRpcError) -> list[str]:
-    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # an AioRpcError has what it needs
-    assert status is not None
-    bad = error_details_pb2.BadRequest()
-    assert any(detail.Unpack(bad) for detail in status.details)
-    return [violation.field for violation in bad.field_violations]
-
-
-def trailer_reason(error: grpc.aio.AioRpcError) -> str:
-    """The reason as a client without google.rpc reads it."""
-    trailers = dict(error.trailing_metadata())
-    data = trailers["legato-error-bin"]
-    assert isinstance(data, bytes)
-    return reason(error_pb2.Error.FromString(data))
 
 
 async def test_a_unary_refusal_carries_the_field_in_both_languages(hub: RunningHub) -> None:
