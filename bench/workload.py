@@ -79,7 +79,7 @@ def _cursor(revision: int) -> cursor_pb2.Cursor:
 
 
 def _response(**message: object) -> bytes:
-    server_message = stream_pb2.ServerMessage(**message)  # type: ignore[arg-type]
+    server_message = stream_pb2.ServerMessage(**message)  # type: ignore[arg-type]  # one field of many types
     return stream_pb2.ConnectResponse(messages=[server_message]).SerializeToString()
 
 

@@ -22,6 +22,7 @@ from legato_hub.core.compile import body_hash
 from legato_hub.core.identity import Caller, IdentityKind
 from legato_hub.core.market import Stores
 from legato_hub.core.problem import Problem
+from legato_hub.core.traceparent import parse_traceparent
 from legato_hub.live import Live, LiveResources
 from legato_hub.session_commands import SessionCommands
 from legato_hub.sessions import Sessions
@@ -94,7 +95,7 @@ class Commands:
     async def _traced(self, command: command_pb2.Command, caller: Caller, path: str) -> command_pb2.CommandResult:
         if not tracer.enabled:
             return await self._answer(self._execute(command, caller, path, command.traceparent), command)
-        parent = command.traceparent if validation.is_traceparent(command.traceparent) else ""
+        parent = command.traceparent if parse_traceparent(command.traceparent) is not None else ""
         with tracer.span("command", "server", parent=parent) as span:
             span.set("legato.resource", command.resource.partition("/")[0])
             span.set("legato.command_id", command.command_id)

@@ -23,9 +23,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 from legato.orchestrator.v1 import error_pb2
 from legato_hub.config import LoggingConfig
 from legato_hub.core.problem import Problem, not_found
+from legato_hub.core.traceparent import format_traceparent, parse_traceparent
 from legato_hub.secret import Secret
 from legato_hub.telemetry import logs, tracing
-from legato_hub.telemetry.traceparent import format_traceparent, parse_traceparent
 from legato_hub.telemetry.tracing import TracingError, tracer
 
 PARENT = f"00-{'a' * 32}-{'b' * 16}-01"

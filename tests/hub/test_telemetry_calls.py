@@ -20,9 +20,9 @@ from legato.adapter.v1 import identity_service_pb2 as pb
 from legato.adapter.v1 import identity_service_pb2_grpc as rpc
 from legato.local_channel import LocalChannel
 from legato.orchestrator.v1 import orchestrator_service_pb2_grpc, stream_pb2
+from legato_hub.core.traceparent import format_traceparent
 from legato_hub.telemetry import tracing
 from legato_hub.telemetry.interceptors import server_interceptors, stream_opened, traced
-from legato_hub.telemetry.traceparent import format_traceparent
 from legato_hub.telemetry.tracing import tracer
 
 PARENT = f"00-{'a' * 32}-{'b' * 16}-01"

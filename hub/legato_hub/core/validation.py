@@ -13,6 +13,7 @@ from legato.protocol import resources
 from legato.protocol.ids import is_uuid7
 from legato_hub.core.currencies import CURRENCIES
 from legato_hub.core.problem import Problem
+from legato_hub.core.traceparent import parse_traceparent
 
 MAX_STEPS = 1_000_000
 MAX_TIMEOUT_MS = 60_000
@@ -22,7 +23,6 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _WORD = re.compile(r"[a-z0-9_-]+")
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _LOCALE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 Violation = tuple[str, str]
 Violations = Iterator[Violation]
@@ -95,11 +95,6 @@ def check_body(command: command_pb2.Command, path: str = "command") -> None:
     raise_for(_body(command, path))
 
 
-def is_traceparent(text: str) -> bool:
-    """Whether a text is a W3C trace context."""
-    return _TRACEPARENT.fullmatch(text) is not None
-
-
 def timeout_ms(command: command_pb2.Command) -> int:
     """How long the caller waits for the outcome."""
     return command.timeout.ToMilliseconds() if command.HasField("timeout") else DEFAULT_TIMEOUT_MS
@@ -110,7 +105,7 @@ def _body(command: command_pb2.Command, path: str) -> Violations:
         timeout = command.timeout
         if abs(timeout.seconds) > 3_600 or not 1 <= timeout.ToMilliseconds() <= MAX_TIMEOUT_MS:
             yield f"{path}.timeout", "must be 1 ms to 60 s"
-    if command.traceparent and not is_traceparent(command.traceparent):
+    if command.traceparent and parse_traceparent(command.traceparent) is None:
         yield f"{path}.traceparent", "must be a W3C trace context"
     if command.HasField("expected"):
         yield from check_text(f"{path}.expected.epoch", command.expected.epoch, 64, least=1)

@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 import grpc
 import grpc.aio
 
-from legato_hub.telemetry.traceparent import HEADER
+from legato_hub.core.traceparent import HEADER
 from legato_hub.telemetry.tracing import SERVER_ERRORS, Span, tracer
 
 __all__ = ["server_interceptors", "stream_opened", "traced"]

@@ -23,7 +23,7 @@ from grpc.aio import AbortError
 
 from legato.orchestrator.v1 import error_pb2
 from legato_hub.core.problem import Problem
-from legato_hub.telemetry.traceparent import format_traceparent, parse_traceparent
+from legato_hub.core.traceparent import format_traceparent, parse_traceparent
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

@@ -41,9 +41,9 @@ def split_cart(cart: cart_pb2.Cart) -> dict[str, bytes]:
     for key, field, _ in _CART_PARTS:
         if cart.HasField(field):  # type: ignore[arg-type]  # mypy-protobuf types the names as literals
             entries[key] = _bytes(getattr(cart, field))
-            head.ClearField(field)  # type: ignore[arg-type]
+            head.ClearField(field)  # type: ignore[arg-type]  # as above
     for field in _CART_REPEATED:
-        head.ClearField(field)  # type: ignore[arg-type]
+        head.ClearField(field)  # type: ignore[arg-type]  # as above
     for line in cart.lines:
         entries[f"line/{line.id}"] = _bytes(line)
     for code in cart.discount_codes:

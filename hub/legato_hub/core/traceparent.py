@@ -4,7 +4,6 @@ import re
 from typing import NamedTuple
 
 HEADER = "traceparent"
-SAMPLED = 1
 
 _FORM = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
