@@ -21,7 +21,6 @@ from legato.adapter.v1 import (
     inventory_service_pb2_grpc,
     request_context_pb2,
 )
-from legato.commerce.v1 import cart_intent_pb2
 from legato.protocol.ids import is_uuid7
 from legato_adapters.reference import carts
 from legato_adapters.reference.catalog import (
@@ -35,7 +34,7 @@ from legato_adapters.reference.catalog import (
     product_message,
 )
 from legato_adapters.reference.database import Database, DatabaseUnavailable
-from legato_adapters.reference.intents import Malformed
+from legato_adapters.reference.intents import CLAIMED, Malformed
 from legato_adapters.reference.search import SearchIndex, page_offset, page_token
 from legato_adapters.reference.seed import seed
 
@@ -100,7 +99,7 @@ class _IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
                 identity_service_pb2.CAPABILITY_CART,
             ],
             effect_class=identity_service_pb2.EFFECT_CLASS_KEYED,
-            cart_intents=[field.name for field in cart_intent_pb2.CartIntent.DESCRIPTOR.fields],
+            cart_intents=CLAIMED,
         )
 
     async def Probe(

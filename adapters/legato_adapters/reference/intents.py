@@ -13,6 +13,12 @@ MAX_STEPS = 1_000_000
 _EMAIL = re.compile(r"[^\s@]{1,64}@[^\s@.]+(\.[^\s@.]+)+")
 _COUNTRY = re.compile(r"[A-Z]{2}")
 
+CLAIMED = (
+    *("create_cart", "add_line", "set_line_quantity", "remove_line", "add_discount_code", "remove_discount_code"),
+    *("set_email", "set_address", "set_delivery_option", "set_note", "cancel_cart"),
+)
+"""What can be executed here. Written out: an intent that the contract gains later is not claimed before it is built."""
+
 
 class Refusal(Exception):
     """The backend says no, for a reason of business. Raised before anything of the cart has changed."""
