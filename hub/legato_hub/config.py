@@ -47,7 +47,14 @@ Adapter = Annotated[
         description="module:factory or grpc://host:port",
     ),
 ]
-StorageUrl = Annotated[str, Meta(pattern=r"^sqlite:.+\Z", description="sqlite:PATH")]
+StorageUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"^(sqlite:.+|(valkey|redis)s?(\+sentinel|\+cluster)?://.+)\Z",
+        description="sqlite:PATH, or valkey://host:port, valkey+sentinel://host:port,…/master or"
+        " valkey+cluster://host:port",
+    ),
+]
 
 
 class ServerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

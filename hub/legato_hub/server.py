@@ -230,8 +230,13 @@ class Hub:
 
 
 def open_storage(url: str) -> Storage:
-    """The engine that a storage URL names."""
-    path = url.removeprefix("sqlite:")
+    """The engine that a storage URL names, not opened yet. Raise StorageError for one that is not right."""
+    scheme, _, path = url.partition(":")
+    if scheme != "sqlite":
+        # Imported here: a hub on SQLite needs no redis-py.
+        from legato_hub.storage.valkey import ValkeyStorage
+
+        return ValkeyStorage.from_url(url)
     if path != ":memory:":
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     return SQLiteStorage(path)

@@ -100,7 +100,11 @@ def test_an_unknown_key_names_the_nearest_known_one(tmp_path: Path, text: str, p
             "logging.level",
             "must be one of debug, info, warning, error; did you mean warning?",
         ),
-        ("[storage]\nurl = 'mongodb:x'", "storage.url", "must be sqlite:PATH"),
+        (
+            "[storage]\nurl = 'mongodb:x'",
+            "storage.url",
+            "must be sqlite:PATH, or valkey://host:port, valkey+sentinel://host:port,…/master or valkey+cluster://host:port",
+        ),
         ("[tenants]", "tenants", "must name at least one tenant"),
         ("[tenants.a.stores]", "tenants.a.stores", "must be a table of at least one store"),
         ("[tenants.'A b'.stores.x]", "tenants.A b", "has a name that must be 1 to 32 of a-z, 0-9, - and _"),
