@@ -11,8 +11,8 @@ import grpc.aio
 from bench import workload
 from bench.control import obey
 from legato.orchestrator.v1 import stream_pb2
-from legato_hub.amend import now_ms
 from legato_hub.cli_serve import event_loop_runner
+from legato_hub.clock import now_ms
 from legato_hub.config import default_config
 from legato_hub.server import channel_options, open_storage, settle_collector
 from legato_hub.storage.base import Claim, CommandKey, Commit, Committed, Fresh

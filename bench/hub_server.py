@@ -14,8 +14,8 @@ import msgspec
 from bench import workload
 from bench.control import obey
 from legato.protocol.state import Delta
-from legato_hub.amend import now_ms
 from legato_hub.cli_serve import event_loop_runner
+from legato_hub.clock import now_ms
 from legato_hub.config import BackendConfig, Config, RoutingConfig, ServerConfig, StorageConfig, default_config
 from legato_hub.server import Hub, settle_collector
 from legato_hub.storage.base import Commit, Committed

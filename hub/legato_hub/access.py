@@ -4,7 +4,7 @@ from legato.commerce.v1 import cart_pb2, session_pb2
 from legato.protocol import resources as names
 from legato.protocol.resources import Kind, Resource
 from legato_hub import directory
-from legato_hub.amend import now_ms
+from legato_hub.clock import now_ms
 from legato_hub.core.access import sees_cart, sees_session
 from legato_hub.core.identity import Identity, IdentityKind
 from legato_hub.core.problem import invalid, not_found

@@ -1,20 +1,15 @@
 """Changes that the hub makes by itself, without a client's command: sign-in, a cart that joins a session."""
 
-import time
 from collections.abc import Callable
 
 from legato.protocol.state import Entries, diff
+from legato_hub.clock import now_ms
 from legato_hub.core.problem import not_found
 from legato_hub.live import Live, LiveResources
 from legato_hub.storage.base import Commit, Committed, Storage
 
 Change = Callable[[Entries], Entries]
 """From the present entities to the wished ones. Pure: it may be called again when another hub was ahead."""
-
-
-def now_ms() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 class Amender:

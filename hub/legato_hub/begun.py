@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from legato.orchestrator.v1 import command_pb2, error_pb2
-from legato_hub.amend import now_ms
+from legato_hub.clock import now_ms
 from legato_hub.core import outcomes
 from legato_hub.core.cursor import Cursor
 from legato_hub.core.problem import Problem

@@ -13,10 +13,11 @@ import grpc
 
 from legato.adapter.v1 import cart_service_pb2, identity_service_pb2, request_context_pb2
 from legato.orchestrator.v1 import command_pb2, error_pb2
-from legato_hub.amend import now_ms
+from legato.protocol.ids import unix_ms_of
 from legato_hub.begun import expected_of, refuse_begun
 from legato_hub.cart_backend import CartBackend
 from legato_hub.cart_commit import CartCommitter
+from legato_hub.clock import now_ms
 from legato_hub.core import outcomes
 from legato_hub.core.compile import compile_call
 from legato_hub.core.cursor import Cursor
@@ -39,6 +40,12 @@ _CERTAIN = {
 }
 """Codes of ApplyCommand that are final, and had no effect."""
 
+CLOCK_SKEW_MS = 5 * 60_000
+"""How far a client's clock may be ahead, where a repeat is told from a first try by the time in its id."""
+
+_REMEMBERING = (identity_service_pb2.EFFECT_CLASS_KEYED, identity_service_pb2.EFFECT_CLASS_MARKED)
+"""Effect classes whose backend knows a command by its id alone."""
+
 _WAIT_S = 0.05
 _RETRY_S = 0.1
 
@@ -56,8 +63,15 @@ class CartCall:
     invalid: Problem | None = None
     """What is wrong with the body: stored as the command's result, unless there is one already."""
     traceparent: str = ""
-    keyed: bool = False
+    effect_class: identity_service_pb2.EffectClass.ValueType = identity_service_pb2.EFFECT_CLASS_UNSPECIFIED
     intents: Collection[str] = ()
+    looked_up: bool = False
+    """It is known not to have been executed in an earlier epoch."""
+
+    @property
+    def keyed(self) -> bool:
+        """Whether the backend deduplicates by itself, so that no slot is needed."""
+        return self.effect_class == identity_service_pb2.EFFECT_CLASS_KEYED
 
     @property
     def remaining(self) -> float:
@@ -105,10 +119,11 @@ class CartCommands:
         Raise Problem for what consumes no seq or is not known yet, StorageError when the storage fails.
         """
         claims = await self._backend.claims()
-        e.keyed = claims.effect_class == identity_service_pb2.EFFECT_CLASS_KEYED
-        e.intents = claims.cart_intents
+        e.effect_class, e.intents = claims.effect_class, claims.cart_intents
         async with Lane(live, e.deadline):
             while True:
+                if live.inherited:
+                    await self._read_again(live, e)
                 result = await self._attempt(live, e)
                 if result is not None:
                     return result
@@ -123,7 +138,8 @@ class CartCommands:
         call = self._compile(live, e)
         now, until, serialised = now_ms(), 0, b""
         if not isinstance(call, Problem) and not e.keyed:
-            until = now + int(max(e.remaining, 0) * 1000) + self._slot_margin_ms
+            # The call ends by then, and with it all that may still become of it.
+            until = now + int(self._patience(e) * 1000) + self._slot_margin_ms
             serialised = call.SerializeToString()
         claim = Claim(live.name, e.key, live.revision, now, e.expected, e.must_match, serialised, until)
         begun = await self._storage.begin(claim)
@@ -187,10 +203,12 @@ class CartCommands:
     ) -> command_pb2.CommandResult | None:
         if isinstance(call, Problem):
             return await self._committer.refuse(live, e.command, call, e.key, fence, now=now_ms())
-        await self._failpoints.passed("write.after_begin")
         slot = Slot(claim.resource, claim.key, claim.base, claim.call, fence, claim.slot_until) if fence else None
+        if slot is not None and not e.looked_up and self._may_be_done(e.command):
+            return await self._look_up(live, e, slot)
+        await self._failpoints.passed("write.after_begin")
         try:
-            answer = await self._backend.apply_command(call, max(min(e.remaining, self._call_timeout_s), 0.001))
+            answer = await self._backend.apply_command(call, self._patience(e))
         except grpc.aio.AioRpcError as error:
             return await self._failed(live, e, slot, error)
         await self._failpoints.passed("write.after_adapter")
@@ -235,20 +253,48 @@ class CartCommands:
         if slot is not None:
             await self._storage.release(slot)
         known = live.cursor, live.version
-        request = cart_service_pb2.GetCartRequest(
-            context=e.context, cart_id=live.name.removeprefix("carts/"), adapter_state=live.adapter_state
-        )
-        try:
-            answer = await self._backend.get_cart(request, max(min(e.remaining, self._call_timeout_s), 0.001))
-        except grpc.aio.AioRpcError as error:
-            raise self._unreachable() from error
-        await self._committer.refresh(live, answer, known[0].revision, now_ms())
+        await self._read_again(live, e)
         if not e.must_match:
             if known == (live.cursor, live.version):
                 await asyncio.sleep(_RETRY_S)  # Nothing new, and yet refused: not at once again.
             return None
         problem = Problem(error_pb2.ERROR_REASON_REVISION_MISMATCH, f"the revision is {live.revision}")
         return await self._committer.refuse(live, e.command, problem, e.key, 0, now=now_ms())
+
+    async def _read_again(self, live: Live, e: CartCall) -> None:
+        """Take in what the backend has now. Raise Problem if it cannot be reached."""
+        base = live.revision
+        request = cart_service_pb2.GetCartRequest(
+            context=e.context, cart_id=live.name.removeprefix("carts/"), adapter_state=live.adapter_state
+        )
+        try:
+            answer = await self._backend.get_cart(request, self._patience(e))
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.NOT_FOUND:
+                raise self._unreachable() from error
+            live.inherited = False  # There is nothing to be ahead: the command will say what that means.
+            return
+        await self._committer.refresh(live, answer, base, now_ms())
+
+    def _may_be_done(self, command: command_pb2.Command) -> bool:
+        """Whether a command without a result may have been executed in an epoch whose results were lost."""
+        began = self._storage.epoch_began
+        skew = CLOCK_SKEW_MS if command.resent else 0
+        return bool(began) and unix_ms_of(command.command_id) < began + skew
+
+    async def _look_up(self, live: Live, e: CartCall, slot: Slot) -> command_pb2.CommandResult | None:
+        """Ask the backend for a command that may be done. Only its id tells: the call that was made is lost as well."""
+        e.looked_up = True
+        if e.effect_class in _REMEMBERING:
+            await self._settled(slot, e, abandoned=True)
+            return None
+        message = "the hub has lost whether it was executed, and the backend cannot tell"
+        problem = Problem(error_pb2.ERROR_REASON_OUTCOME_UNKNOWN, message)
+        return await self._committer.refuse(live, e.command, problem, e.key, slot.fence, now=now_ms())
+
+    def _patience(self, e: CartCall) -> float:
+        """How long a call may take, in seconds."""
+        return max(min(e.remaining, self._call_timeout_s), 0.001)
 
     def _unreachable(self) -> Problem:
         message = f"the backend {self._backend.name} cannot be reached"

@@ -107,7 +107,8 @@ class CartCommitter:
         )
         changed = self._change(live, as_answer, None, now)
         notebook = changed.adapter_state, changed.version
-        if not changed.delta and notebook in ((None, None), (live.adapter_state, live.version)):
+        same = notebook in ((None, None), (live.adapter_state, live.version))
+        if not changed.delta and same and not live.inherited:
             live.observed_at = now
             return
         commit = Commit(
@@ -115,8 +116,9 @@ class CartCommitter:
             base,
             changed.delta,
             now,
-            adapter_state=changed.adapter_state,
-            version=changed.version,
+            # Stored even if it is the same: then every hub knows that it is of this epoch.
+            adapter_state=live.adapter_state if changed.adapter_state is None else changed.adapter_state,
+            version=live.version if changed.version is None else changed.version,
             closed=changed.closed,
         )
         if not await self._store(live, commit):
@@ -158,6 +160,7 @@ class CartCommitter:
             return False
         if commit.adapter_state is not None and commit.version is not None:
             live.adapter_state, live.version = commit.adapter_state, commit.version
+            live.inherited = False
         live.observed_at = commit.now
         return True
 

@@ -76,8 +76,8 @@ class ServerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """A quiet subscription hears this often that it is up to date."""
     refresh_seconds: Seconds = 30.0
     """A watched cart is read from its backend this often."""
-    slot_seconds: Seconds = 10.0
-    """After a command's deadline, before another may resolve its slot."""
+    slot_seconds: Seconds = 5.0
+    """After the end of a command's call to the backend, before another hub may resolve what became of it."""
 
 
 class StorageConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

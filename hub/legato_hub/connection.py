@@ -9,8 +9,8 @@ from itertools import chain
 
 from legato.orchestrator.v1 import command_pb2, error_pb2, stream_pb2
 from legato.protocol.ids import is_uuid, new_id
-from legato_hub.amend import now_ms
 from legato_hub.auth import Verifier
+from legato_hub.clock import now_ms
 from legato_hub.commands import Commands
 from legato_hub.connections import Connections
 from legato_hub.core.identity import Caller, Identity, IdentityKind

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from legato.orchestrator.v1 import error_pb2, stream_pb2
 from legato.protocol import resources as names
-from legato_hub.amend import now_ms
+from legato_hub.clock import now_ms
 from legato_hub.core.identity import Identity, IdentityKind
 from legato_hub.core.problem import Problem
 from legato_hub.core.sessions import head_of

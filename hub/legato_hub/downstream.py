@@ -1,4 +1,8 @@
-"""What one client receives: its subscriptions, the resources behind them, and its outbox. Serves Connect and Watch."""
+"""What one client receives: its subscriptions, the resources behind them, and its outbox. Serves Connect and Watch.
+
+Longer than 400 lines because whatever changes a subscription (a wish, rights, another cart, a new epoch) must see all
+others of the client.
+"""
 
 import asyncio
 import logging
@@ -9,7 +13,7 @@ from legato.orchestrator.v1 import command_pb2, error_pb2, stream_pb2
 from legato.protocol import resources
 from legato.protocol.resources import Resource
 from legato_hub.access import Access
-from legato_hub.amend import now_ms
+from legato_hub.clock import now_ms
 from legato_hub.core.cursor import Cursor
 from legato_hub.core.identity import Identity, IdentityKind
 from legato_hub.core.outbox import Outbox, Subscription, timestamp
@@ -173,7 +177,12 @@ class Downstream:
         resource, authorised = await self._access.resource(self.identity, wish.resource, "subscribe.resource")
         if self.identity.expired(now_ms()):
             raise _expired()
-        watcher = Watcher(self.outbox, self.pacer, Subscription(wish.subscription_id, wish.resource))
+        watcher = Watcher(
+            self.outbox,
+            self.pacer,
+            Subscription(wish.subscription_id, wish.resource),
+            lambda watcher: self._spawn(self._restart(watcher)),
+        )
         self._watchers[wish.subscription_id] = watcher
         try:
             await self._begin(watcher, wish, resource, authorised)
@@ -247,8 +256,7 @@ class Downstream:
         subscription = watcher.subscription
         self._detach(watcher)
         watcher.live = subscription.feed = live
-        subscription.sent, subscription.base_seq, subscription.snapshot = 0, base_seq, reason
-        subscription.unacknowledged.clear()
+        self._from_the_start(subscription, reason, base_seq)
         if live is not None:
             subscription.presence_id = self._presence_id
             subscription.presence_due = True
@@ -259,6 +267,31 @@ class Downstream:
             self.outbox.add(subscription)
         self.outbox.due(subscription)
         self.pacer.wake(urgent=True)
+
+    @staticmethod
+    def _from_the_start(subscription: Subscription, reason: stream_pb2.SnapshotReason.ValueType, base_seq: int) -> None:
+        subscription.sent, subscription.base_seq, subscription.snapshot = 0, base_seq, reason
+        subscription.unacknowledged.clear()
+        subscription.paused = False
+
+    async def _restart(self, watcher: Watcher) -> None:
+        """Go on in a new epoch, in which the client's seqs may be others, and the resource may not be there."""
+        live, subscription = watcher.live, watcher.subscription
+        if live is None:
+            return
+        try:
+            await self._access.resource(self.identity, subscription.resource)
+            base_seq = await self._base_seq(live, None, 0)
+        except Problem as problem:
+            self._close(watcher, problem)
+            return
+        except StorageError:
+            self._close(watcher, _unreadable(subscription.resource))
+            return
+        if watcher.live is live:
+            self._from_the_start(subscription, stream_pb2.SNAPSHOT_REASON_EPOCH_CHANGED, base_seq)
+            self.outbox.due(subscription)
+            self.pacer.wake()
 
     async def _retarget(self, watcher: Watcher) -> None:
         """Another cart may have become the active one."""

@@ -3,12 +3,16 @@
 A `Live` follows the storage: it is attached to the feed first and loaded second, so no revision falls between. It keeps
 a short tail of deltas. A subscriber that is behind is a mere number, its revision: what it misses is merged from the
 tail when it can be sent, once for all subscribers that stand at the same revision. So a slow client costs no memory.
+
+When a new epoch begins, all of this is read again; what the storage has lost altogether is put back from here.
 """
 
 import asyncio
+import logging
+import random
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from legato.commerce.v1 import cart_pb2
@@ -16,8 +20,11 @@ from legato.orchestrator.v1 import cursor_pb2, stream_pb2
 from legato.protocol import state
 from legato.protocol.entities import assemble_cart
 from legato.protocol.state import Delta
+from legato_hub.clock import now_ms
 from legato_hub.core.resume import TRACES_KEPT
-from legato_hub.storage.base import Cursor, Gone, Loaded, Storage, Update
+from legato_hub.storage.base import Commit, Cursor, Gone, Loaded, Storage, StorageError, Update
+
+_log = logging.getLogger(__name__)
 
 TAIL_REVISIONS = 256
 """Deltas kept in memory for each resource; a subscriber further behind gets a snapshot."""
@@ -31,12 +38,23 @@ PRESENCE_SHOWN = 32
 IDLE_KEPT = 4_096
 """Unwatched resources kept in memory."""
 
+CATCHING_UP = 64
+"""Resources read again at once after a new epoch."""
+
+CAUGHT_UP_PER_S = 500
+"""About how many resources are read again in a second, so that neither storage nor backend nor clients are flooded."""
+
+RETRY_S = 0.5
+
 
 class Subscriber(Protocol):
     """What a resource tells. Calls are made in the loop and must not block."""
 
     def revised(self) -> None:
         """The resource has a new revision."""
+
+    def restarted(self) -> None:
+        """The resource goes on in a new epoch: nothing told before counts."""
 
     def presence_changed(self) -> None:
         """The list of present channels is another."""
@@ -61,6 +79,8 @@ class Live:
         self.adapter_state = b""
         self.version = ""
         self.tombstone = False
+        self.inherited = False
+        """The backend may be ahead: it must be read before anything is compiled on this."""
         self.observed_at = 0
         """When the backend was last read, milliseconds since 1970; 0 never by this process."""
         self.lane = asyncio.Lock()
@@ -76,11 +96,18 @@ class Live:
         self._snapshot: tuple[bytes, bytes] | None = None
         self._cart: tuple[Cursor, cart_pb2.Cart] | None = None
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._early: list[Update] | None = None
+        """Updates that came while the state that they build on is being read; None at all other times."""
 
     @property
     def exists(self) -> bool:
         """Whether there is anything to read."""
         return self.cursor.revision > 0 and not self.tombstone
+
+    @property
+    def expecting(self) -> bool:
+        """Whether the state is being read again, and this is not to be relied on."""
+        return self._early is not None
 
     @property
     def revision(self) -> int:
@@ -89,7 +116,10 @@ class Live:
 
     def update(self, update: Update) -> None:
         """Take a new revision in and tell the subscribers. One that is known already is passed over."""
-        if update.cursor.epoch == self.cursor.epoch and update.cursor.revision <= self.cursor.revision:
+        if self._early is not None:
+            self._early.append(update)
+            return
+        if update.cursor.epoch != self.cursor.epoch or update.cursor.revision <= self.cursor.revision:
             return
         self.cursor = update.cursor
         self.entries = state.apply(self.entries, update.delta)
@@ -102,13 +132,30 @@ class Live:
             self._tail_bytes -= self._tail.popleft().delta.size()
         self._revised()
 
+    def expect(self) -> None:
+        """The state is being read: updates wait for it, until `arrive`."""
+        self._early = self._early or []
+
+    def arrive(self, loaded: Loaded) -> None:
+        """The state was read: become it, and take in what came meanwhile."""
+        early, self._early = self._early or [], None
+        self.replace(loaded)
+        for update in early:
+            self.update(update)
+
     def replace(self, loaded: Loaded) -> None:
         """Become what was loaded; what led there is not known. Subscribers that are behind get a snapshot."""
+        restarts = loaded.cursor.epoch != self.cursor.epoch
         self.cursor, self.entries = loaded.cursor, dict(loaded.entries)
         self.adapter_state, self.version = loaded.adapter_state, loaded.version
-        self.tombstone = loaded.tombstone
+        self.tombstone, self.inherited = loaded.tombstone, loaded.inherited
         self._tail.clear()
         self._tail_bytes = 0
+        if restarts:
+            self.observed_at = 0
+            self.client_seqs.clear()
+            for subscriber in list(self.subscribers):
+                subscriber.restarted()
         self._revised()
 
     def _revised(self) -> None:
@@ -204,6 +251,11 @@ class LiveResources:
         self._live: dict[str, asyncio.Task[Live] | Live] = {}
         self._idle: OrderedDict[str, Live] = OrderedDict()
         """Those that are not pinned, the longest unused first."""
+        self._behind: dict[Live, None] = {}
+        """Those that must be read again."""
+        self._restart: asyncio.Task[None] | None = None
+        self.caught_up: Callable[[Live], None] = lambda _: None
+        """Called for each resource that was read again."""
 
     async def get(self, name: str) -> Live:
         """The resource, loaded; one that does not exist has revision 0. Raise StorageError."""
@@ -237,11 +289,9 @@ class LiveResources:
 
     async def reload(self, live: Live) -> None:
         """Read the resource again: another hub was ahead of what this process had heard, or it was swept."""
-        loaded = await self._storage.load(live.name)
-        if loaded is None:
-            return
-        if loaded.tombstone:
-            live.replace(loaded)
+        loaded = await self._read(live)
+        if live.expecting or loaded.tombstone or loaded.cursor.epoch != live.cursor.epoch:
+            live.arrive(loaded)
         elif loaded.cursor.revision > live.revision:
             missed = await self._storage.since(live.name, live.cursor)
             if isinstance(missed, Gone):
@@ -250,32 +300,92 @@ class LiveResources:
                 for update in missed:
                     live.update(update)
         if loaded.cursor == live.cursor:
-            live.adapter_state, live.version = loaded.adapter_state, loaded.version
+            live.adapter_state, live.version, live.inherited = loaded.adapter_state, loaded.version, loaded.inherited
+
+    async def close(self) -> None:
+        """Read nothing more."""
+        if self._restart is not None:
+            self._restart.cancel()
+            await asyncio.gather(self._restart, return_exceptions=True)
 
     async def _load(self, name: str) -> Live:
         live = Live(name, self._storage.epoch)
-        early: list[Update] = []
-        feed: Callable[[Update], None] = early.append
-        # Not `feed` itself: what it names changes below.
-        live.end_of_feed = self._storage.follow(name, lambda update: feed(update))  # noqa: PLW0108
+        live.expect()
+        live.end_of_feed = self._storage.follow(name, live.update, lost=lambda: self._lost(live))
         try:
-            loaded = await self._storage.load(name)
+            loaded = await self._read(live)
+            while loaded.cursor.epoch != self._storage.epoch:
+                loaded = await self._read(live)
         except BaseException:
             live.end_of_feed()
             del self._live[name]
             raise
-        if loaded is not None:
-            live.replace(loaded)
-        feed = live.update
-        for update in early:
-            live.update(update)
+        live.arrive(loaded)
         self._live[name] = live
         self._keep(live)
         return live
 
+    async def _read(self, live: Live) -> Loaded:
+        """What the storage has; revision 0 for nothing. Raise StorageError.
+
+        What this process holds and a new epoch does not know was lost after it had been told: it is put back. Only
+        whole resources: one that is there, if older, may have been written to in the new epoch already.
+        """
+        loaded = await self._storage.load(live.name)
+        if loaded is None and live.exists and live.cursor.epoch != self._storage.epoch:
+            _log.warning("a resource that the storage lost is put back", extra={"resource": live.name})
+            whole = Delta(upserts=dict(live.entries))
+            notebook = live.adapter_state if live.name.startswith("carts/") else None
+            await self._storage.commit(
+                Commit(live.name, 0, whole, now_ms(), adapter_state=notebook, version=live.version)
+            )
+            loaded = await self._storage.load(live.name)
+            if loaded is not None:
+                return replace(loaded, inherited=True)
+        return loaded or Loaded(Cursor(self._storage.epoch, 0))
+
+    def _lost(self, live: Live) -> None:
+        """What was heard of a resource does not count any more, or something was missed."""
+        if self._live.get(live.name) is not live:
+            return  # It is being loaded, which looks at the epoch itself.
+        if not live.pins:
+            self._drop(live)
+            return
+        live.expect()
+        self._behind[live] = None
+        if self._restart is None or self._restart.done():
+            self._restart = asyncio.create_task(self._catch_up(), name="read what was lost")
+
+    async def _catch_up(self) -> None:
+        """Read what was lost, spread over time: a new epoch is one for all resources and all hubs at once."""
+        places = asyncio.Semaphore(CATCHING_UP)
+
+        async def catch_up(live: Live, delay: float) -> None:
+            await asyncio.sleep(delay)
+            async with places:
+                try:
+                    loaded = await self._read(live)
+                except StorageError as error:
+                    _log.warning("cannot read a resource again yet", extra={"resource": live.name, "error": str(error)})
+                    self._behind[live] = None
+                    return
+                if live.expecting:  # Else a command was quicker, and knows more by now.
+                    live.arrive(loaded)
+                self.caught_up(live)
+
+        while self._behind:
+            behind, self._behind = list(self._behind), {}
+            spread = len(behind) / CAUGHT_UP_PER_S
+            await asyncio.gather(*(catch_up(live, random.uniform(0, spread)) for live in behind))
+            if self._behind:
+                await asyncio.sleep(RETRY_S)
+
     def _keep(self, live: Live) -> None:
         self._idle[live.name] = live
         while len(self._idle) > IDLE_KEPT:
-            name, unused = self._idle.popitem(last=False)
-            unused.end_of_feed()
-            del self._live[name]
+            self._drop(next(iter(self._idle.values())))
+
+    def _drop(self, live: Live) -> None:
+        self._idle.pop(live.name, None)
+        live.end_of_feed()
+        del self._live[live.name]

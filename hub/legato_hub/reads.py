@@ -134,6 +134,8 @@ class Reads:
         """
         if cursor is None:
             return
+        if live.expecting:
+            await self._resources.reload(live)
         if cursor.epoch != live.cursor.epoch:
             raise Problem(error_pb2.ERROR_REASON_EPOCH_MISMATCH, "min_cursor belongs to another epoch")
         if cursor.revision <= live.revision:

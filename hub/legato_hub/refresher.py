@@ -8,9 +8,9 @@ import grpc
 
 from legato.adapter.v1 import cart_service_pb2, request_context_pb2
 from legato.commerce.v1 import cart_pb2
-from legato_hub.amend import now_ms
 from legato_hub.cart_backend import CartBackend
 from legato_hub.cart_commit import CartCommitter
+from legato_hub.clock import now_ms
 from legato_hub.core.problem import Problem
 from legato_hub.lane import Lane
 from legato_hub.live import Live, LiveResources

@@ -11,9 +11,9 @@ import grpc
 
 from legato.adapter.v1 import cart_service_pb2
 from legato.orchestrator.v1 import command_pb2, error_pb2
-from legato_hub.amend import now_ms
 from legato_hub.cart_backend import CartBackend
 from legato_hub.cart_commit import CartCommitter
+from legato_hub.clock import now_ms
 from legato_hub.core.problem import Problem
 from legato_hub.failpoints import Failpoints
 from legato_hub.live import LiveResources

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import os
+import random
 import signal
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
@@ -18,13 +19,14 @@ from grpc_reflection.v1alpha import reflection
 
 from legato.orchestrator.v1 import orchestrator_service_pb2, orchestrator_service_pb2_grpc, stream_pb2
 from legato_hub.access import Access
-from legato_hub.amend import Amender, now_ms
+from legato_hub.amend import Amender
 from legato_hub.auth import TokenAuthority, credential_verifier
 from legato_hub.backends import Backends
 from legato_hub.cart_backend import CartBackend
 from legato_hub.cart_commands import CartCommands
 from legato_hub.cart_commit import CartCommitter
 from legato_hub.catalog import Catalog
+from legato_hub.clock import now_ms
 from legato_hub.commands import Commands
 from legato_hub.config import Config
 from legato_hub.connection import StreamLimits
@@ -50,6 +52,8 @@ _log = logging.getLogger(__name__)
 
 DAY_MS = 24 * 3_600_000
 SWEEP_S = 600.0
+SLOTS_S = 2.0
+"""About how often slots past their time are looked for: a command of a hub that died waits no longer for its end."""
 EVERYTHING = 1 << 62
 """A time after every slot's."""
 
@@ -82,6 +86,7 @@ class Hub:
         await self._storage.open()
         undo.push_async_callback(self._storage.close)
         self._resources = LiveResources(self._storage)
+        undo.push_async_callback(self._resources.close)
         self._backends = Backends(config.backends, config.routing)
         await self._backends.start()
         undo.push_async_callback(self._backends.close)
@@ -92,6 +97,7 @@ class Hub:
         self._refresher = Refresher(
             self._resources, carts, committer, interval_s=server.refresh_seconds, call_timeout_s=call_timeout_s
         )
+        self._resources.caught_up = self._refresher.refresh
         self._access = Access(self._storage, self._resources)
         self.connections = Connections(self._storage, self._resources)
         """Every open stream, from `start` on."""
@@ -108,6 +114,7 @@ class Hub:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         self._run(self._refresher.run())
         self._run(self._progress(server.progress_seconds))
+        self._run(self._resolve_abandoned())
         self._run(self._sweep())
         _log.info("serving", extra={"listen": server.listen, "port": self.port, "epoch": self._storage.epoch})
 
@@ -204,6 +211,7 @@ class Hub:
         await self._refresher.close()
         await self._resolver.close()
         await self._backends.close()
+        await self._resources.close()
         await self._storage.close()
         _log.info("stopped")
 
@@ -215,12 +223,19 @@ class Hub:
             await asyncio.sleep(interval_s)
             self.connections.progress()
 
+    async def _resolve_abandoned(self) -> None:
+        while True:
+            await asyncio.sleep(SLOTS_S * random.uniform(0.75, 1.25))  # Several hubs look, not all at once.
+            try:
+                for slot in await self._storage.abandoned(now_ms()):
+                    self._resolver.begin(slot)
+            except StorageError as error:
+                _log.warning("cannot look for abandoned commands", extra={"error": str(error)})
+
     async def _sweep(self) -> None:
         storage = self._config.storage
         while True:
             try:
-                for slot in await self._storage.abandoned(now_ms()):
-                    self._resolver.begin(slot)
                 await self._storage.sweep(
                     now_ms(), closed_ms=storage.closed_days * DAY_MS, idle_ms=storage.idle_days * DAY_MS
                 )

@@ -8,9 +8,9 @@ import grpc.aio
 from legato.orchestrator.v1 import command_pb2, error_pb2, orchestrator_service_pb2_grpc, reads_pb2, stream_pb2
 from legato.orchestrator.v1 import orchestrator_service_pb2 as pb
 from legato.protocol.ids import new_id
-from legato_hub.amend import now_ms
 from legato_hub.auth import Verifier, bearer_token
 from legato_hub.catalog import Catalog
+from legato_hub.clock import now_ms
 from legato_hub.commands import Commands
 from legato_hub.connection import Connection, MakeDownstream, StreamLimits, check_channel
 from legato_hub.connections import Connections

@@ -2,8 +2,8 @@
 
 from legato.orchestrator.v1 import command_pb2
 from legato.protocol.state import Delta, diff
-from legato_hub.amend import now_ms
 from legato_hub.begun import expected_of, refuse_begun
+from legato_hub.clock import now_ms
 from legato_hub.core import outcomes, sessions
 from legato_hub.core.cursor import Cursor
 from legato_hub.core.outbox import to_cursor

@@ -18,8 +18,9 @@ from legato.protocol.ids import new_id
 from legato.protocol.state import Entries
 from legato_hub import directory
 from legato_hub.access import Access
-from legato_hub.amend import Amender, now_ms
+from legato_hub.amend import Amender
 from legato_hub.auth import CredentialVerifier
+from legato_hub.clock import now_ms
 from legato_hub.core import sessions as core
 from legato_hub.core.identity import Identity, IdentityKind
 from legato_hub.core.market import Market, Stores, resolve

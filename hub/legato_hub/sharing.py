@@ -7,7 +7,7 @@ from legato.orchestrator.v1 import error_pb2, reads_pb2
 from legato.protocol.ids import is_uuid7
 from legato_hub import directory
 from legato_hub.access import Access
-from legato_hub.amend import now_ms
+from legato_hub.clock import now_ms
 from legato_hub.core import share_codes
 from legato_hub.core.identity import Identity, IdentityKind
 from legato_hub.core.problem import Problem, invalid

@@ -17,8 +17,9 @@ from legato.commerce.v1 import cart_pb2, session_pb2
 from legato.protocol import resources as names
 from legato.protocol.ids import new_id
 from legato_hub import directory
-from legato_hub.amend import Amender, now_ms
+from legato_hub.amend import Amender
 from legato_hub.auth import Customer
+from legato_hub.clock import now_ms
 from legato_hub.core import sessions, sign_in
 from legato_hub.core.access import customer_of
 from legato_hub.core.market import Market

@@ -12,8 +12,11 @@ from legato_hub.pacer import Pacer
 class Watcher:
     """One subscription on the resource that feeds it."""
 
-    def __init__(self, outbox: Outbox, pacer: Pacer, subscription: Subscription) -> None:
+    def __init__(
+        self, outbox: Outbox, pacer: Pacer, subscription: Subscription, restarted: Callable[["Watcher"], None]
+    ) -> None:
         self._outbox = outbox
+        self._restarted = restarted
         self._pacer = pacer
         self.subscription = subscription
         self.target = ""
@@ -26,6 +29,10 @@ class Watcher:
     def revised(self) -> None:
         self._outbox.due(self.subscription)
         self._pacer.wake()
+
+    def restarted(self) -> None:
+        self.subscription.paused = True
+        self._restarted(self)
 
     def presence_changed(self) -> None:
         self.subscription.presence_due = True
@@ -46,6 +53,9 @@ class SessionWatch:
         if present != self._last:
             self._last = present
             self._changed()
+
+    def restarted(self) -> None:
+        """What matters is looked at when the state is there, which is at once."""
 
     def presence_changed(self) -> None:
         """Nobody is told of presence here."""

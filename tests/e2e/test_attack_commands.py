@@ -9,7 +9,7 @@ from legato.commerce.v1 import cart_intent_pb2, quantity_pb2
 from legato.orchestrator.v1 import command_pb2, error_pb2, reads_pb2
 from legato.protocol.ids import new_id
 from legato_hub import directory
-from legato_hub.amend import now_ms
+from legato_hub.clock import now_ms
 from legato_hub.core.identity import IdentityKind
 from legato_hub.live import Live
 from tests.support.hub import RunningHub, hub_config, running_hub

@@ -10,8 +10,9 @@ from legato.protocol import resources as names
 from legato.protocol.entities import assemble_cart, assemble_session, split_cart
 from legato.protocol.ids import new_id
 from legato_hub.access import Access
-from legato_hub.amend import Amender, now_ms
+from legato_hub.amend import Amender
 from legato_hub.auth import Customer
+from legato_hub.clock import now_ms
 from legato_hub.core import sessions as core
 from legato_hub.core.identity import Identity, IdentityKind
 from legato_hub.core.market import Store

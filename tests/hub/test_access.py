@@ -10,7 +10,7 @@ from legato.protocol import resources as names
 from legato.protocol.entities import split_session
 from legato.protocol.ids import new_id
 from legato.protocol.resources import Kind
-from legato_hub.amend import now_ms
+from legato_hub.clock import now_ms
 from legato_hub.core.access import sees_cart, sees_session
 from legato_hub.core.identity import Identity, IdentityKind
 from legato_hub.core.problem import Problem

@@ -11,7 +11,7 @@ from legato.orchestrator.v1 import stream_pb2
 from legato.protocol import state
 from legato.protocol.state import Delta
 from legato_hub import live as module
-from legato_hub.amend import now_ms
+from legato_hub.clock import now_ms
 from legato_hub.live import Live, LiveResources
 from legato_hub.storage.base import Commit, Committed, Cursor, Loaded, StorageError, Update
 from legato_hub.storage.sqlite import SQLiteStorage
@@ -74,10 +74,13 @@ def test_only_the_newest_traces_are_named() -> None:
 
 class Listener:
     def __init__(self) -> None:
-        self.revisions = self.lists = 0
+        self.revisions = self.lists = self.restarts = 0
 
     def revised(self) -> None:
         self.revisions += 1
+
+    def restarted(self) -> None:
+        self.restarts += 1
 
     def presence_changed(self) -> None:
         self.lists += 1

@@ -11,7 +11,7 @@ from legato.orchestrator.v1 import cursor_pb2, error_pb2, reads_pb2
 from legato.protocol import resources as names
 from legato.protocol.ids import new_id
 from legato_hub import directory, reads
-from legato_hub.amend import now_ms
+from legato_hub.clock import now_ms
 from legato_hub.core.cursor import Cursor
 from legato_hub.core.identity import Identity
 from legato_hub.core.problem import Problem

@@ -11,7 +11,7 @@ from legato.orchestrator.v1 import error_pb2, reads_pb2, session_intent_pb2
 from legato.protocol import resources as names
 from legato.protocol.ids import new_id
 from legato_hub import directory
-from legato_hub.amend import now_ms
+from legato_hub.clock import now_ms
 from legato_hub.core.identity import Identity
 from legato_hub.core.problem import Problem
 from legato_hub.storage.base import Storage

@@ -7,7 +7,7 @@ import pytest
 
 from legato.orchestrator.v1 import cursor_pb2, error_pb2, reads_pb2
 from legato_hub import sharing
-from legato_hub.amend import now_ms
+from legato_hub.clock import now_ms
 from legato_hub.core import share_codes
 from legato_hub.core.identity import Identity, IdentityKind
 from legato_hub.core.problem import Problem

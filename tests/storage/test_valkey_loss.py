@@ -81,6 +81,7 @@ async def test_a_restart_begins_a_new_epoch(own_server: servers.Server) -> None:
     port = own_server.port
     key = numbered(1)
     async with opened(port) as storage:
+        assert storage.epoch_began == 0  # nothing can have been lost before
         told = Told(storage)
         await do(storage, key, upsert(a=b"1"), b"one")
         slot = await hold(storage, numbered(2))
@@ -92,6 +93,8 @@ async def test_a_restart_begins_a_new_epoch(own_server: servers.Server) -> None:
         assert loaded is not None
         assert loaded.cursor.epoch == storage.epoch
         assert loaded.entries == {"a": b"1"}
+        assert loaded.inherited
+        assert storage.epoch_began > 0
         present = loaded.cursor
         assert await storage.since(CART, Cursor(before, 1)) is Gone.OTHER_EPOCH
         assert await storage.since(CART, present) == []
@@ -107,6 +110,11 @@ async def test_a_restart_begins_a_new_epoch(own_server: servers.Server) -> None:
         again = await do(storage, numbered(2), upsert(a=b"2"))
         assert again == Cursor(storage.epoch, present.revision + 1)
         assert told.revisions == [1, again.revision]
+        written = await storage.load(CART)
+        assert written is not None
+        assert not written.inherited
+        async with opened(port) as other:
+            assert other.epoch_began == storage.epoch_began  # whoever was the first to see it
 
 
 async def test_hubs_agree_on_the_epoch_and_a_stale_one_cannot_write(own_server: servers.Server) -> None:

@@ -39,7 +39,7 @@ class Told:
         self.updates: list[Update] = []
         self.lost = asyncio.Event()
         self._more = asyncio.Event()
-        self.end = storage.follow(resource, self._take, self.lost.set)
+        self.end = storage.follow(resource, self._take, lost=self.lost.set)
 
     def _take(self, update: Update) -> None:
         self.updates.append(update)

@@ -10,8 +10,8 @@ import grpc.aio
 import msgspec
 
 from legato.orchestrator.v1 import orchestrator_service_pb2_grpc, reads_pb2
-from legato_hub.amend import now_ms
 from legato_hub.auth import Customer, DevelopmentCredentials, TokenAuthority
+from legato_hub.clock import now_ms
 from legato_hub.config import BackendConfig, Config, RoutingConfig, ServerConfig, StorageConfig, default_config
 from legato_hub.core.identity import Identity, IdentityKind
 from legato_hub.server import Hub

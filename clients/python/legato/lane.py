@@ -79,7 +79,8 @@ class Lane:
 
     def closed(self) -> None:
         """The stream is gone, and with it the answers it owed."""
-        self.sent = self.outstanding = 0
+        self._unsend()
+        self.outstanding = 0
         self.rewound = False
 
     def sendable(self, now: float, room: int) -> list[Command]:
@@ -152,8 +153,14 @@ class Lane:
         self.attempts = 0
         return Answer(failed=failed, error=error, rewritten=True)
 
-    def _rewind(self, hold_until: float) -> None:
+    def _unsend(self) -> None:
+        """What was sent is to be sent again, and says so."""
+        for command in self.pending[: self.sent]:
+            command.resent = True
         self.sent = 0
+
+    def _rewind(self, hold_until: float) -> None:
+        self._unsend()
         self.rewound = True
         self.hold_until = max(self.hold_until, hold_until)
 

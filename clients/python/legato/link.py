@@ -88,6 +88,7 @@ class Link:
         self.token_error: errors.LegatoError | None = None
         """Why the hub does not take the present token, and there is no other."""
         for command in outbox.pending():
+            command.resent = True  # For all this process knows, a former one sent it.
             self._take(command)
 
     @property

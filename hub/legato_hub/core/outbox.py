@@ -45,6 +45,10 @@ class Feed(Protocol):
     client_seqs: dict[str, int]
     observed_at: int
 
+    @property
+    def expecting(self) -> bool:
+        """Whether the state is being read again, and may belong to an earlier epoch."""
+
     def missed(self, since: int) -> Merged | None:
         """What a subscriber at `since` misses; None when a snapshot is the shorter way."""
 
@@ -73,6 +77,8 @@ class Subscription:
     """The client's last seq on the resource when it subscribed."""
     progress_due: bool = False
     presence_due: bool = False
+    paused: bool = False
+    """A new epoch has begun, and the client's seqs in it are being read: nothing is sent before."""
     unacknowledged: deque[int] = field(default_factory=deque)
     """Revisions sent and not acknowledged yet."""
     own_part: bytes = b""
@@ -208,13 +214,18 @@ class Outbox:
         return not any(
             s.feed is not None
             and s.feed.name == result.resource
-            and s.feed.cursor.epoch == result.cursor.epoch
-            and s.sent < result.cursor.revision
+            and (
+                s.paused
+                or s.feed.expecting
+                or (s.feed.cursor.epoch == result.cursor.epoch and s.sent < result.cursor.revision)
+            )
             for s in self.subscriptions.values()
         )
 
     def _serve(self, subscription: Subscription, frames: list[bytes]) -> None:
         feed = subscription.feed
+        if subscription.paused:
+            return
         if feed is None:
             if subscription.snapshot is not None:
                 self._add(frames, _nothing(subscription, subscription.snapshot))

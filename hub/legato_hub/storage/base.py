@@ -249,9 +249,12 @@ class Loaded:
     adapter_state: bytes = b""
     version: str = ""
     tombstone: bool = False
+    inherited: bool = False
+    """The notebook was last written in an earlier epoch: the backend may be ahead of all this."""
 
 
 Follower = Callable[[Update], None]
+Lost = Callable[[], None]
 
 
 class Storage(Protocol):
@@ -266,6 +269,11 @@ class Storage(Protocol):
     @property
     def epoch(self) -> str:
         """The present epoch."""
+
+    @property
+    def epoch_began(self) -> int:
+        """When the present epoch was first seen, in milliseconds since 1970: results of commands made before may be
+        lost. 0 while nothing can have been lost."""
 
     @property
     def exclusive(self) -> bool:
@@ -296,9 +304,11 @@ class Storage(Protocol):
     async def abandoned(self, now: int) -> list[Slot]:
         """All slots past their time, the longest first, at most 1,000."""
 
-    def follow(self, resource: str, follower: Follower) -> Callable[[], None]:
+    def follow(self, resource: str, follower: Follower, *, lost: Lost | None = None) -> Callable[[], None]:
         """Call `follower` for each new revision, in order, without a gap from the next `load` on (a revision may come
-        in both); returns the end of it. A follower must neither block nor raise."""
+        in both); returns the end of it. `lost` is called when that cannot be kept any longer, because a new epoch began
+        or the log was trimmed beyond what was told: from the `load` after that on it is kept again. Neither may block
+        or raise."""
 
     async def put(self, key: str, value: bytes, *, until: int = 0, now: int = 0, if_absent: bool = False) -> bool:
         """Store a record, until a time or (0) for good. With `if_absent`, False if a living record is there."""

@@ -17,6 +17,7 @@ from legato_hub.storage.base import (
     Follower,
     Gone,
     Loaded,
+    Lost,
     Overtaken,
     Slot,
     Update,
@@ -43,10 +44,10 @@ class SQLiteStorage:
         self._followers: dict[str, dict[int, Follower]] = {}
         self._follower_ids = count()
         self._write_path: WritePath
-        self._epoch = ""
+        self._epoch, self._began = "", 0
 
     async def open(self) -> None:
-        _, self._epoch, opened = await self._writer.open()
+        _, self._epoch, self._began, opened = await self._writer.open()
         durable = self._path != ":memory:"
         self._write_path = WritePath(self._epoch, opened, durable=durable, log_length=self._log_length)
 
@@ -56,6 +57,10 @@ class SQLiteStorage:
     @property
     def epoch(self) -> str:
         return self._epoch
+
+    @property
+    def epoch_began(self) -> int:
+        return self._began
 
     @property
     def exclusive(self) -> bool:
@@ -94,7 +99,8 @@ class SQLiteStorage:
     async def abandoned(self, now: int) -> list[Slot]:
         return await self._writer.run(lambda connection: reads.abandoned(connection, now))
 
-    def follow(self, resource: str, follower: Follower) -> Callable[[], None]:
+    def follow(self, resource: str, follower: Follower, *, lost: Lost | None = None) -> Callable[[], None]:
+        # Nothing is ever lost on the way: followers and writer are of one process, and a restore needs it closed.
         followers = self._followers.setdefault(resource, {})
         follower_id = next(self._follower_ids)
         followers[follower_id] = follower

@@ -10,13 +10,14 @@ from legato_hub.storage.sqlite_heads import SLOT_COLUMNS, slot_from
 def load(connection: Connection, epoch: str, resource: str) -> Loaded | None:
     """None before the first revision: a row alone may hold a slot, results or a client's seq."""
     row = connection.execute(
-        "SELECT rid, revision, adapter_state, version, tombstone FROM resource WHERE name = ?", (resource,)
+        "SELECT rid, revision, adapter_state, version, tombstone, epoch FROM resource WHERE name = ?", (resource,)
     ).fetchone()
     if row is None or not row[1]:
         return None
-    rid, revision, adapter_state, version, tombstone = row
+    rid, revision, adapter_state, version, tombstone, read_in = row
     entries = dict(connection.execute("SELECT key, value FROM entity WHERE rid = ?", (rid,)).fetchall())
-    return Loaded(Cursor(epoch, revision), entries, adapter_state, version, bool(tombstone))
+    inherited = read_in not in ("", epoch)
+    return Loaded(Cursor(epoch, revision), entries, adapter_state, version, bool(tombstone), inherited)
 
 
 def since(connection: Connection, epoch: str, resource: str, cursor: Cursor) -> list[Update] | Gone:

@@ -26,6 +26,7 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 
 -- since: when it was last committed to, closed or made a tombstone; NULL while only adopt_seq knows it.
 -- recent, floor: how many stateless results are kept, and the newest id among those evicted.
+-- epoch: that of adapter_state.
 CREATE TABLE resource (
     rid INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -37,7 +38,8 @@ CREATE TABLE resource (
     recent INTEGER NOT NULL DEFAULT 0,
     floor TEXT NOT NULL DEFAULT '',
     version TEXT NOT NULL DEFAULT '',
-    adapter_state BLOB NOT NULL DEFAULT x''
+    adapter_state BLOB NOT NULL DEFAULT x'',
+    epoch TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX resource_by_age ON resource (closed, hour);
 
@@ -115,6 +117,8 @@ class Database(NamedTuple):
 
     connection: sqlite3.Connection
     epoch: str
+    began: int
+    """When the epoch was forced, in milliseconds since 1970; 0 for the first one of a file."""
     opened: int
 
 
@@ -138,11 +142,11 @@ def connect(path: str) -> Database:
             connection.execute("PRAGMA journal_mode = WAL")
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
-        epoch = _read_or_make_epoch(connection, path)
+        epoch, began = _read_or_make_epoch(connection, path)
         ((opened,),) = connection.execute(
             "UPDATE meta SET value = value + 1 WHERE name = 'opened' RETURNING value"
         ).fetchall()
-        return Database(connection, epoch, opened)
+        return Database(connection, epoch, began, opened)
     except sqlite3.Error as error:
         connection.close()
         raise StorageError(f"{path}: {error}") from error
@@ -157,14 +161,14 @@ def _restrict(path: str) -> None:
         Path(path).chmod(0o600)
 
 
-def _read_or_make_epoch(connection: sqlite3.Connection, path: str) -> str:
+def _read_or_make_epoch(connection: sqlite3.Connection, path: str) -> tuple[str, int]:
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if not tables:
         epoch = secrets.token_hex(8)
         # executescript commits whatever is open, so the transaction stands inside the script.
-        meta = f"INSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}'), ('epoch', '{epoch}'), ('opened', 0);"
-        connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} {meta} COMMIT;")
-        return epoch
+        rows = f"('schema', '{SCHEMA_VERSION}'), ('epoch', '{epoch}'), ('began', 0), ('opened', 0)"
+        connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} INSERT INTO meta VALUES {rows}; COMMIT;")
+        return epoch, 0
     if "meta" not in tables:
         raise StorageError(f"{path}: not a database of Legato")
     meta_rows = dict(connection.execute("SELECT name, value FROM meta").fetchall())
@@ -172,4 +176,4 @@ def _read_or_make_epoch(connection: sqlite3.Connection, path: str) -> str:
         raise StorageError(
             f"{path}: schema version {meta_rows.get('schema')!r}; this hub knows version {SCHEMA_VERSION}"
         )
-    return str(meta_rows["epoch"])
+    return str(meta_rows["epoch"]), int(meta_rows["began"])

@@ -47,7 +47,7 @@ _CLAIM_SLOT = "INSERT INTO slot VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _UPSERT = "INSERT INTO entity VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
 _UPDATE = """
 UPDATE resource SET revision = ?, recent = ?, floor = ?,
-    version = COALESCE(?, version), adapter_state = COALESCE(?, adapter_state)
+    version = COALESCE(?, version), adapter_state = COALESCE(?, adapter_state), epoch = COALESCE(?, epoch)
 WHERE rid = ?
 """
 _UPDATE_AND_TOUCH = _UPDATE.replace("SET", "SET since = ?,")
@@ -153,7 +153,9 @@ class WritePath:
         update = self._append(connection, head, commit, log_delta) if commit.delta else None
         if key is not None:
             self._store_result(connection, head, key, commit.result)
-        values = (head.revision, head.recent, head.floor, commit.version, commit.adapter_state, head.rid)
+        notebook = commit.adapter_state
+        epoch = self._epoch if notebook is not None else None
+        values = (head.revision, head.recent, head.floor, commit.version, notebook, epoch, head.rid)
         if head.closed or head.tombstone:
             connection.execute(_UPDATE, values)
         else:

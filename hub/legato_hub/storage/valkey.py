@@ -25,6 +25,7 @@ from legato_hub.storage.base import (
     Follower,
     Gone,
     Loaded,
+    Lost,
     Overtaken,
     Slot,
     StorageError,
@@ -32,7 +33,7 @@ from legato_hub.storage.base import (
 )
 from legato_hub.storage.valkey_checks import Durability, check
 from legato_hub.storage.valkey_client import Client
-from legato_hub.storage.valkey_feeds import Feeds, Lost
+from legato_hub.storage.valkey_feeds import Feeds
 from legato_hub.storage.valkey_keys import Keys, bucket_of, pack_entry
 from legato_hub.storage.valkey_nodes import Cluster, Nodes, nodes_of
 from legato_hub.storage.valkey_write_path import BEGIN_KEYS, COMMIT_KEYS, begin_arguments, begun, commit_arguments
@@ -97,6 +98,10 @@ class ValkeyStorage:
     @property
     def epoch(self) -> str:
         return self._client.fence.epoch
+
+    @property
+    def epoch_began(self) -> int:
+        return self._client.fence.began
 
     @property
     def exclusive(self) -> bool:
@@ -164,9 +169,7 @@ class ValkeyStorage:
     async def abandoned(self, now: int) -> list[Slot]:
         return await reads.abandoned(self._client, now)
 
-    def follow(self, resource: str, follower: Follower, lost: Lost | None = None) -> Callable[[], None]:
-        """As the protocol says. `lost` is called when that promise cannot be kept any further, because a new epoch
-        began or the log was trimmed beyond what was told: load again, and what follows has no gap from there."""
+    def follow(self, resource: str, follower: Follower, *, lost: Lost | None = None) -> Callable[[], None]:
         if self._feeds is None or self._closed:
             raise StorageError("not open")
         return self._feeds.follow(resource, follower, lost)

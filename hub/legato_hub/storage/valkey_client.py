@@ -53,12 +53,32 @@ _PASSING = (MovedError, TryAgainError, ClusterDownError, BusyLoadingError, ReadO
 """Refusals before anything was done: asking again is harmless."""
 
 
+# Whoever makes the generation makes the first epoch with it: nothing can have been lost before.
+_META = b"""
+redis.call('HSETNX', KEYS[1], 'schema', ARGV[1])
+if redis.call('HSETNX', KEYS[1], 'generation', ARGV[2]) == 1 and ARGV[3] ~= '' then
+  redis.call('HSET', KEYS[1], 'epoch', ARGV[3], 'began', '0')
+end
+return redis.call('HMGET', KEYS[1], 'schema', 'generation')
+"""
+# Whoever is the first to see an epoch says when it began.
+_BEGUN = b"""
+if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then
+  local time = redis.call('TIME')
+  redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'began', time[1] .. string.format('%03d', math.floor(time[2] / 1000)))
+end
+return redis.call('HGET', KEYS[1], 'began')
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """`origins`: the replication ids of the primaries, sorted and joined."""
+    """`origins`: the replication ids of the primaries, sorted and joined. `began`: when some hub first saw the epoch,
+    in milliseconds since 1970 by the server's clock; 0 for the first of a storage."""
 
     origins: bytes
     epoch: str
+    began: int
 
 
 class Client:
@@ -72,7 +92,7 @@ class Client:
         self._accepting = False
         self._under_way = 0
         self._quiet = asyncio.Event()
-        self.fence = Fence(b"", "")
+        self.fence = Fence(b"", "", 0)
 
     async def open(self, check: Callable[[Link], Awaitable[None]]) -> None:
         """Find the servers, `check` each, read the epoch. Raise StorageError if they cannot be reached, or hold data of
@@ -204,13 +224,14 @@ class Client:
         await asyncio.shield(self._fencing)
 
     async def _look(self) -> None:
-        generation = await self._generation()
         origins = b",".join(sorted(await asyncio.gather(*map(self._origin, self.nodes.links()))))
-        epoch = hashlib.sha256(generation + b" " + origins).hexdigest()[:16]
+        generation = await self._generation(origins)
+        epoch = _epoch_of(generation, origins)
         if epoch == self.fence.epoch:
             return
+        began = int(await self._ask_meta(_BEGUN, epoch))
         begins = self.fence.epoch == ""
-        self.fence = Fence(origins, epoch)
+        self.fence = Fence(origins, epoch, began)
         if not begins:
             _log.warning("the storage may have lost something: a new epoch begins", extra={"epoch": epoch})
             self._on_new_epoch()
@@ -225,24 +246,32 @@ class Client:
             raise StorageError(f"{link.name}: not a primary")
         return origin[1]
 
-    async def _generation(self) -> bytes:
+    async def _generation(self, origins: bytes) -> bytes:
+        new = secrets.token_hex(8).encode()
+        # A hub that was here before knows better than an empty storage that this is its first epoch.
+        first = b"" if self.fence.epoch else _epoch_of(new, origins)
+        schema, generation = await self._ask_meta(_META, SCHEMA_VERSION, new, first)
+        if schema != SCHEMA_VERSION:
+            raise StorageError(
+                f"{self.nodes.link(slot_of(META)).name}: schema version {(schema or b'').decode()!r};"
+                f" this hub knows version {SCHEMA_VERSION.decode()}"
+            )
+        return bytes(generation)
+
+    async def _ask_meta(self, script: bytes, *arguments: Argument) -> Any:
         link = self.nodes.link(slot_of(META))
         connection = link.connection
         try:
-            await plain(link, b"HSETNX", META, b"schema", SCHEMA_VERSION)
-            await plain(link, b"HSETNX", META, b"generation", secrets.token_hex(8))
-            schema, generation = await plain(link, b"HMGET", META, b"schema", b"generation")
+            return await plain(link, b"EVAL", script, 1, META, *arguments)
         except StorageError as error:
             if isinstance(error.__cause__, ReadOnlyError):
                 link.reconnect(connection)
             await self.nodes.find_again()
             raise
-        if schema != SCHEMA_VERSION:
-            raise StorageError(
-                f"{link.name}: schema version {(schema or b'').decode()!r};"
-                f" this hub knows version {SCHEMA_VERSION.decode()}"
-            )
-        return bytes(generation)
+
+
+def _epoch_of(generation: bytes, origins: bytes) -> str:
+    return hashlib.sha256(generation + b" " + origins).hexdigest()[:16]
 
 
 async def plain(link: Link, *command: Argument) -> Any:

@@ -14,7 +14,7 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from legato_hub.storage.base import Cursor, Follower, Gone, StorageError, Update
+from legato_hub.storage.base import Cursor, Follower, Gone, Lost, StorageError, Update
 from legato_hub.storage.valkey_client import Client
 from legato_hub.storage.valkey_keys import Bucket, Keys, bucket_of, unpack_entry
 from legato_hub.storage.valkey_link import Link
@@ -22,8 +22,6 @@ from legato_hub.storage.valkey_reads import revisions, since
 from legato_hub.storage.valkey_subscriber import Subscriber
 
 _log = logging.getLogger(__name__)
-
-Lost = Callable[[], None]
 
 
 class Feed:

@@ -4,7 +4,8 @@ All keys of a resource carry one hash tag, so that one script can change them in
 resource's *bucket* and not of the resource alone: so the indexes of slots by their time and of resources by their age
 stand in the same place, and change in the same script. 128 buckets are enough to spread over any Cluster of ours.
 
-    legato:{b07}:carts/ID:head      hash: revision, origin, version, notebook, slot, fences, tombstone, closed, floor
+    legato:{b07}:carts/ID:head      hash: revision, origin, version, notebook and its epoch, slot, fences,
+                                    tombstone, closed, floor
     legato:{b07}:carts/ID:entities  hash: the state
     legato:{b07}:carts/ID:log       stream: REVISION-0 → one entry
     legato:{b07}:carts/ID:seqs      hash: `:CLIENT` → last seq, `SEQ:CLIENT` → command id
@@ -15,7 +16,7 @@ stand in the same place, and change in the same script. 128 buckets are enough t
     legato:{b07}::open, ::closed    sorted sets: resources by age
     legato:{b07}::records, ::ends   hash and sorted set: records, and when they end
     legato:{b07}::set:KEY           sorted set
-    legato:meta                     hash: schema, generation
+    legato:meta                     hash: schema, generation, epoch, began
 
 Memory is bounded per resource by the log (LOG_LENGTH deltas) and the results (64 a client, 1,024 of stateless callers);
 `sweep` bounds the resources. Nothing has a time to live, so `noeviction` is the only policy that loses nothing.

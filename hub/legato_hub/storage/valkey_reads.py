@@ -20,10 +20,11 @@ async def load(client: Client, resource: str) -> Loaded | None:
     fence, answer, _ = await client.run(scripts.LOAD, keys.bucket, keys.of(b"head", b"entities"))
     if answer[0] == b"0":
         return None
-    revision, version, notebook, tombstone, flat = answer
+    revision, version, notebook, tombstone, inherited, flat = answer
     names = (name.decode() for name in islice(flat, 0, None, 2))
     entries = dict(zip(names, islice(flat, 1, None, 2), strict=True))
-    return Loaded(Cursor(fence.epoch, int(revision)), entries, notebook, version.decode(), bool(tombstone))
+    cursor = Cursor(fence.epoch, int(revision))
+    return Loaded(cursor, entries, notebook, version.decode(), bool(tombstone), bool(inherited))
 
 
 async def since(client: Client, resource: str, cursor: Cursor) -> list[Update] | Gone:

@@ -49,6 +49,7 @@ elseif id ~= '' and (not floor or id > floor) then -- else it would be evicted a
 end
 if has_notebook == '1' then
   set('notebook', notebook)
+  set('epoch', ARGV[2])
 end
 if has_version == '1' then
   set('version', version)

@@ -29,19 +29,19 @@ from legato.orchestrator.v1 import error_pb2 as legato_dot_orchestrator_dot_v1_d
 from legato.orchestrator.v1 import session_intent_pb2 as legato_dot_orchestrator_dot_v1_dot_session__intent__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$legato/orchestrator/v1/command.proto\x12\x16legato.orchestrator.v1\x1a\x1egoogle/protobuf/duration.proto\x1a$legato/commerce/v1/cart_intent.proto\x1a#legato/orchestrator/v1/cursor.proto\x1a\"legato/orchestrator/v1/error.proto\x1a+legato/orchestrator/v1/session_intent.proto\"\xb5\x03\n\x07\x43ommand\x12\x1d\n\ncommand_id\x18\x01 \x01(\tR\tcommandId\x12\x1a\n\x08resource\x18\x02 \x01(\tR\x08resource\x12\x10\n\x03seq\x18\x03 \x01(\x04R\x03seq\x12:\n\x08\x65xpected\x18\x04 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\x08\x65xpected\x12G\n\x0bon_conflict\x18\x05 \x01(\x0e\x32&.legato.orchestrator.v1.ConflictPolicyR\nonConflict\x12\x33\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationR\x07timeout\x12 \n\x0btraceparent\x18\x07 \x01(\tR\x0btraceparent\x12\x34\n\x04\x63\x61rt\x18\n \x01(\x0b\x32\x1e.legato.commerce.v1.CartIntentH\x00R\x04\x63\x61rt\x12\x41\n\x07session\x18\x0b \x01(\x0b\x32%.legato.orchestrator.v1.SessionIntentH\x00R\x07sessionB\x08\n\x06intent\"\xdc\x02\n\rCommandResult\x12\x1d\n\ncommand_id\x18\x01 \x01(\tR\tcommandId\x12\x1a\n\x08resource\x18\x02 \x01(\tR\x08resource\x12\x10\n\x03seq\x18\x03 \x01(\x04R\x03seq\x12\x39\n\x07outcome\x18\x04 \x01(\x0e\x32\x1f.legato.orchestrator.v1.OutcomeR\x07outcome\x12\x33\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x1d.legato.orchestrator.v1.ErrorR\x05\x65rror\x12\x36\n\x06\x63ursor\x18\x06 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\x06\x63ursor\x12!\n\x0c\x65xpected_seq\x18\x07 \x01(\x04R\x0b\x65xpectedSeq\x12\x1a\n\x08replayed\x18\x08 \x01(\x08R\x08replayed\x12\x17\n\x07line_id\x18\t \x01(\tR\x06lineId*g\n\x0e\x43onflictPolicy\x12\x1f\n\x1b\x43ONFLICT_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONFLICT_POLICY_FAIL\x10\x01\x12\x1a\n\x16\x43ONFLICT_POLICY_REBASE\x10\x02*\x8f\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_APPLIED\x10\x01\x12\x11\n\rOUTCOME_NO_OP\x10\x02\x12\x14\n\x10OUTCOME_REJECTED\x10\x03\x12\x18\n\x14OUTCOME_NOT_ACCEPTED\x10\x04\x12\x13\n\x0fOUTCOME_UNKNOWN\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$legato/orchestrator/v1/command.proto\x12\x16legato.orchestrator.v1\x1a\x1egoogle/protobuf/duration.proto\x1a$legato/commerce/v1/cart_intent.proto\x1a#legato/orchestrator/v1/cursor.proto\x1a\"legato/orchestrator/v1/error.proto\x1a+legato/orchestrator/v1/session_intent.proto\"\xcd\x03\n\x07\x43ommand\x12\x1d\n\ncommand_id\x18\x01 \x01(\tR\tcommandId\x12\x1a\n\x08resource\x18\x02 \x01(\tR\x08resource\x12\x10\n\x03seq\x18\x03 \x01(\x04R\x03seq\x12:\n\x08\x65xpected\x18\x04 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\x08\x65xpected\x12G\n\x0bon_conflict\x18\x05 \x01(\x0e\x32&.legato.orchestrator.v1.ConflictPolicyR\nonConflict\x12\x33\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationR\x07timeout\x12 \n\x0btraceparent\x18\x07 \x01(\tR\x0btraceparent\x12\x16\n\x06resent\x18\x08 \x01(\x08R\x06resent\x12\x34\n\x04\x63\x61rt\x18\n \x01(\x0b\x32\x1e.legato.commerce.v1.CartIntentH\x00R\x04\x63\x61rt\x12\x41\n\x07session\x18\x0b \x01(\x0b\x32%.legato.orchestrator.v1.SessionIntentH\x00R\x07sessionB\x08\n\x06intent\"\xdc\x02\n\rCommandResult\x12\x1d\n\ncommand_id\x18\x01 \x01(\tR\tcommandId\x12\x1a\n\x08resource\x18\x02 \x01(\tR\x08resource\x12\x10\n\x03seq\x18\x03 \x01(\x04R\x03seq\x12\x39\n\x07outcome\x18\x04 \x01(\x0e\x32\x1f.legato.orchestrator.v1.OutcomeR\x07outcome\x12\x33\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x1d.legato.orchestrator.v1.ErrorR\x05\x65rror\x12\x36\n\x06\x63ursor\x18\x06 \x01(\x0b\x32\x1e.legato.orchestrator.v1.CursorR\x06\x63ursor\x12!\n\x0c\x65xpected_seq\x18\x07 \x01(\x04R\x0b\x65xpectedSeq\x12\x1a\n\x08replayed\x18\x08 \x01(\x08R\x08replayed\x12\x17\n\x07line_id\x18\t \x01(\tR\x06lineId*g\n\x0e\x43onflictPolicy\x12\x1f\n\x1b\x43ONFLICT_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONFLICT_POLICY_FAIL\x10\x01\x12\x1a\n\x16\x43ONFLICT_POLICY_REBASE\x10\x02*\x8f\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_APPLIED\x10\x01\x12\x11\n\rOUTCOME_NO_OP\x10\x02\x12\x14\n\x10OUTCOME_REJECTED\x10\x03\x12\x18\n\x14OUTCOME_NOT_ACCEPTED\x10\x04\x12\x13\n\x0fOUTCOME_UNKNOWN\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'legato.orchestrator.v1.command_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CONFLICTPOLICY']._serialized_start=1043
-  _globals['_CONFLICTPOLICY']._serialized_end=1146
-  _globals['_OUTCOME']._serialized_start=1149
-  _globals['_OUTCOME']._serialized_end=1292
+  _globals['_CONFLICTPOLICY']._serialized_start=1067
+  _globals['_CONFLICTPOLICY']._serialized_end=1170
+  _globals['_OUTCOME']._serialized_start=1173
+  _globals['_OUTCOME']._serialized_end=1316
   _globals['_COMMAND']._serialized_start=253
-  _globals['_COMMAND']._serialized_end=690
-  _globals['_COMMANDRESULT']._serialized_start=693
-  _globals['_COMMANDRESULT']._serialized_end=1041
+  _globals['_COMMAND']._serialized_end=714
+  _globals['_COMMANDRESULT']._serialized_start=717
+  _globals['_COMMANDRESULT']._serialized_end=1065
 # @@protoc_insertion_point(module_scope)

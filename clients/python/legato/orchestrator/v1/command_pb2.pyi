@@ -113,6 +113,7 @@ class Command(_message.Message):
     ON_CONFLICT_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    RESENT_FIELD_NUMBER: _builtins.int
     CART_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
     command_id: _builtins.str
@@ -125,6 +126,11 @@ class Command(_message.Message):
     """What to do when `expected` is set and not the present cursor; without `expected` it has no meaning."""
     traceparent: _builtins.str
     """W3C trace context of the wish, so that what other channels receive belongs to its trace."""
+    resent: _builtins.bool
+    """The command may have reached a hub before: set on every repeat. When a storage may have lost results (a new epoch),
+    this tells what must be looked up in the backend before it is executed; without it only the time in `command_id`
+    does, by the hub's clock.
+    """
     @_builtins.property
     def expected(self) -> _cursor_pb2.Cursor:
         """The state the wish was made on. With another epoch the command always fails (EPOCH_MISMATCH)."""
@@ -151,12 +157,13 @@ class Command(_message.Message):
         on_conflict: Global___ConflictPolicy.ValueType = ...,
         timeout: _duration_pb2.Duration | None = ...,
         traceparent: _builtins.str = ...,
+        resent: _builtins.bool = ...,
         cart: _cart_intent_pb2.CartIntent | None = ...,
         session: _session_intent_pb2.SessionIntent | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cart", b"cart", "expected", b"expected", "intent", b"intent", "session", b"session", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cart", b"cart", "command_id", b"command_id", "expected", b"expected", "intent", b"intent", "on_conflict", b"on_conflict", "resource", b"resource", "seq", b"seq", "session", b"session", "timeout", b"timeout", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cart", b"cart", "command_id", b"command_id", "expected", b"expected", "intent", b"intent", "on_conflict", b"on_conflict", "resent", b"resent", "resource", b"resource", "seq", b"seq", "session", b"session", "timeout", b"timeout", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_intent: _TypeAlias = _typing.Literal["cart", "session"]  # noqa: Y015
     _WhichOneofArgType_intent: _TypeAlias = _typing.Literal["intent", b"intent"]  # noqa: Y015
