@@ -198,8 +198,9 @@ class Model:
         slots = [kept.slot for kept in self.kept.values() if kept.slot is not None]
         return sorted((slot for slot in slots if slot.until <= now), key=lambda slot: slot.until)
 
-    def put(self, key: str, value: bytes, until: int, now: int, if_absent: bool) -> bool:
-        if if_absent and self.get(key, now) is not None:
+    def put(self, key: str, value: bytes, until: int, now: int, if_absent: bool, replacing: bytes | None) -> bool:
+        there = self.get(key, now)
+        if (if_absent and there is not None) or (replacing is not None and there != replacing):
             return False
         self.records[key] = (value, until)
         return True

@@ -190,11 +190,19 @@ class StorageMachine(RuleBasedStateMachine):
         adopted = self.run(self.storage.adopt_seq(resource, client, last_seq))
         assert adopted == self.model.adopt_seq(resource, client, last_seq)
 
-    @rule(key=entity_keys, value=values, lasts=st.sampled_from([-1, 0, 5, 20]), if_absent=st.booleans())
-    def put(self, key: str, value: bytes, lasts: int, if_absent: bool) -> None:
+    @rule(
+        key=entity_keys,
+        value=values,
+        lasts=st.sampled_from([-1, 0, 5, 20]),
+        only=st.one_of(st.none(), st.just("absent"), values),
+    )
+    def put(self, key: str, value: bytes, lasts: int, only: str | bytes | None) -> None:
         until = 0 if lasts < 0 else self.now + lasts
-        stored = self.run(self.storage.put(key, value, until=until, now=self.now, if_absent=if_absent))
-        assert stored == self.model.put(key, value, until, self.now, if_absent)
+        if_absent, replacing = only == "absent", only if isinstance(only, bytes) else None
+        stored = self.run(
+            self.storage.put(key, value, until=until, now=self.now, if_absent=if_absent, replacing=replacing)
+        )
+        assert stored == self.model.put(key, value, until, self.now, if_absent, replacing)
 
     @rule(key=entity_keys)
     def get_or_delete(self, key: str) -> None:

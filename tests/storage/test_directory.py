@@ -42,6 +42,27 @@ async def test_of_many_putting_if_absent_one_succeeds(storage: Storage) -> None:
     assert await storage.get("code", NOW) == b"%d" % stored.index(True)
 
 
+@pytest.mark.parametrize("value", [b"", b"first", b"a:b\n\x00\xff"])
+async def test_replacing_replaces_that_value_and_no_other(storage: Storage, value: bytes) -> None:
+    assert not await storage.put("code", b"x", now=NOW, replacing=value)
+    assert await storage.get("code", NOW) is None
+    await storage.put("code", value, until=NOW + 10, now=NOW)
+    assert not await storage.put("code", b"second", now=NOW, replacing=b"another")
+    assert not await storage.put("code", b"second", now=NOW + 10, replacing=value)
+    assert await storage.get("code", NOW) == value
+    assert await storage.put("code", b"second", until=NOW + 20, now=NOW, replacing=value)
+    assert await storage.get("code", NOW + 19) == b"second"
+
+
+async def test_of_many_replacing_one_value_one_succeeds(storage: Storage) -> None:
+    await storage.put("code", b"first")
+    stored = await asyncio.gather(
+        *(storage.put("code", b"%d" % number, now=NOW, replacing=b"first") for number in range(30))
+    )
+    assert stored.count(True) == 1
+    assert await storage.get("code", NOW) == b"%d" % stored.index(True)
+
+
 async def test_members_come_in_descending_order_without_doubles(storage: Storage) -> None:
     for member in ("b", "a", "c", "b", "Z", "é", "😀", "\uffff"):
         await storage.add("carts of ann", member)

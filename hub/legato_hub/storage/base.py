@@ -31,6 +31,9 @@ In detail:
   nobody out.
 - A resource that never was is at revision 0; a claimed slot, a stored result or an adopted seq does not change that.
 
+Processes that follow a resource can tell each other *notes* about it: nothing of them is stored, they have no order, and
+any may be lost, so they are for what is soon outdated or said again.
+
 Beside it stands a directory of small records (share codes, grants, client bindings, live sessions) and of sorted sets
 (whose carts are whose). It is not transactional with commits: writers add to a set before they commit, and readers
 ignore members whose resource is not there.
@@ -255,6 +258,7 @@ class Loaded:
 
 Follower = Callable[[Update], None]
 Lost = Callable[[], None]
+Noted = Callable[[bytes], None]
 
 
 class Storage(Protocol):
@@ -304,14 +308,35 @@ class Storage(Protocol):
     async def abandoned(self, now: int) -> list[Slot]:
         """All slots past their time, the longest first, at most 1,000."""
 
-    def follow(self, resource: str, follower: Follower, *, lost: Lost | None = None) -> Callable[[], None]:
+    def follow(
+        self,
+        resource: str,
+        follower: Follower,
+        *,
+        lost: Lost | None = None,
+        noted: Noted | None = None,
+    ) -> Callable[[], None]:
         """Call `follower` for each new revision, in order, without a gap from the next `load` on (a revision may come
         in both); returns the end of it. `lost` is called when that cannot be kept any longer, because a new epoch began
-        or the log was trimmed beyond what was told: from the `load` after that on it is kept again. Neither may block
-        or raise."""
+        or the log was trimmed beyond what was told: from the `load` after that on it is kept again. `noted` is called
+        with the notes of other processes, from about now on. None of them may block or raise."""
 
-    async def put(self, key: str, value: bytes, *, until: int = 0, now: int = 0, if_absent: bool = False) -> bool:
-        """Store a record, until a time or (0) for good. With `if_absent`, False if a living record is there."""
+    async def notify(self, resource: str, note: bytes) -> int:
+        """Tell the followers of a resource in other processes a note, each at most once; how many processes that are,
+        as far as the engine knows."""
+
+    async def put(
+        self,
+        key: str,
+        value: bytes,
+        *,
+        until: int = 0,
+        now: int = 0,
+        if_absent: bool = False,
+        replacing: bytes | None = None,
+    ) -> bool:
+        """Store a record, until a time or (0) for good. With `if_absent`, False if a living record is there; with
+        `replacing`, False unless there is a living record of that value."""
 
     async def get(self, key: str, now: int) -> bytes | None:
         """A living record."""

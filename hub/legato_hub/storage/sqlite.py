@@ -18,6 +18,7 @@ from legato_hub.storage.base import (
     Gone,
     Loaded,
     Lost,
+    Noted,
     Overtaken,
     Slot,
     Update,
@@ -99,8 +100,16 @@ class SQLiteStorage:
     async def abandoned(self, now: int) -> list[Slot]:
         return await self._writer.run(lambda connection: reads.abandoned(connection, now))
 
-    def follow(self, resource: str, follower: Follower, *, lost: Lost | None = None) -> Callable[[], None]:
-        # Nothing is ever lost on the way: followers and writer are of one process, and a restore needs it closed.
+    def follow(
+        self,
+        resource: str,
+        follower: Follower,
+        *,
+        lost: Lost | None = None,
+        noted: Noted | None = None,
+    ) -> Callable[[], None]:
+        # Nothing is ever lost on the way, and nothing noted: followers and writer are of one process, the only one, and
+        # a restore needs it closed.
         followers = self._followers.setdefault(resource, {})
         follower_id = next(self._follower_ids)
         followers[follower_id] = follower
@@ -126,8 +135,22 @@ class SQLiteStorage:
                 context = {"message": f"a follower of {update.resource} failed", "exception": error}
                 asyncio.get_running_loop().call_exception_handler(context)
 
-    async def put(self, key: str, value: bytes, *, until: int = 0, now: int = 0, if_absent: bool = False) -> bool:
-        return await self._writer.run(lambda connection: reads.put(connection, key, value, until, now, if_absent))
+    async def notify(self, resource: str, note: bytes) -> int:
+        return 0
+
+    async def put(
+        self,
+        key: str,
+        value: bytes,
+        *,
+        until: int = 0,
+        now: int = 0,
+        if_absent: bool = False,
+        replacing: bytes | None = None,
+    ) -> bool:
+        return await self._writer.run(
+            lambda connection: reads.put(connection, key, value, until, now, if_absent, replacing)
+        )
 
     async def get(self, key: str, now: int) -> bytes | None:
         return await self._writer.run(lambda connection: reads.get(connection, key, now))

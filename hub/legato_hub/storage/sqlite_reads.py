@@ -58,9 +58,11 @@ def get(connection: Connection, key: str, now: int) -> bytes | None:
     return row[0] if row else None
 
 
-def put(connection: Connection, key: str, value: bytes, until: int, now: int, if_absent: bool) -> bool:
+def put(
+    connection: Connection, key: str, value: bytes, until: int, now: int, if_absent: bool, replacing: bytes | None
+) -> bool:
     """Whether it was stored."""
-    if if_absent and get(connection, key, now) is not None:
+    if (if_absent or replacing is not None) and get(connection, key, now) != replacing:
         return False
     connection.execute("INSERT OR REPLACE INTO record VALUES (?, ?, ?)", (key, value, until))
     return True

@@ -26,6 +26,7 @@ from legato_hub.storage.base import (
     Gone,
     Loaded,
     Lost,
+    Noted,
     Overtaken,
     Slot,
     StorageError,
@@ -169,10 +170,22 @@ class ValkeyStorage:
     async def abandoned(self, now: int) -> list[Slot]:
         return await reads.abandoned(self._client, now)
 
-    def follow(self, resource: str, follower: Follower, *, lost: Lost | None = None) -> Callable[[], None]:
+    def follow(
+        self,
+        resource: str,
+        follower: Follower,
+        *,
+        lost: Lost | None = None,
+        noted: Noted | None = None,
+    ) -> Callable[[], None]:
         if self._feeds is None or self._closed:
             raise StorageError("not open")
-        return self._feeds.follow(resource, follower, lost)
+        return self._feeds.follow(resource, follower, lost, noted)
+
+    async def notify(self, resource: str, note: bytes) -> int:
+        if self._feeds is None:
+            raise StorageError("not open")
+        return await self._feeds.notify(resource, note)
 
     async def probe(self) -> None:
         """What happens every `probe_s` by itself, at once. Raise StorageError."""
@@ -180,11 +193,21 @@ class ValkeyStorage:
             raise StorageError("not open")
         await self._feeds.probe()
 
-    async def put(self, key: str, value: bytes, *, until: int = 0, now: int = 0, if_absent: bool = False) -> bool:
+    async def put(
+        self,
+        key: str,
+        value: bytes,
+        *,
+        until: int = 0,
+        now: int = 0,
+        if_absent: bool = False,
+        replacing: bytes | None = None,
+    ) -> bool:
         bucket = bucket_of(key)
         keys = [bucket.key("records"), bucket.key("ends")]
+        condition = "replacing" if replacing is not None else "absent" if if_absent else ""
         _, stored, _ = await self._client.run(
-            scripts.PUT, bucket, keys, key, value, until, now, "1" if if_absent else "0"
+            scripts.PUT, bucket, keys, key, value, until, now, condition, replacing or b""
         )
         return bool(stored)
 

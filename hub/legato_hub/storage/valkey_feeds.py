@@ -9,19 +9,29 @@ subscription that begins (again), and a probe that finds the resource ahead all 
 import asyncio
 import logging
 import random
+import secrets
 from collections.abc import Callable, Coroutine
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
-from legato_hub.storage.base import Cursor, Follower, Gone, Lost, StorageError, Update
+from legato_hub.storage import valkey_scripts as scripts
+from legato_hub.storage.base import Cursor, Follower, Gone, Lost, Noted, StorageError, Update
 from legato_hub.storage.valkey_client import Client
-from legato_hub.storage.valkey_keys import Bucket, Keys, bucket_of, unpack_entry
+from legato_hub.storage.valkey_keys import Bucket, Keys, bucket_of, pack_note, unpack_entry, unpack_note
 from legato_hub.storage.valkey_link import Link
 from legato_hub.storage.valkey_reads import revisions, since
 from legato_hub.storage.valkey_subscriber import Subscriber
 
 _log = logging.getLogger(__name__)
+
+
+class Following(NamedTuple):
+    """What a follower wants to hear."""
+
+    follower: Follower
+    lost: Lost | None
+    noted: Noted | None
 
 
 class Feed:
@@ -30,7 +40,7 @@ class Feed:
     def __init__(self, resource: str) -> None:
         self.resource = resource
         (self.channel,) = Keys(resource).of(b"feed")
-        self.followers: dict[int, tuple[Follower, Lost | None]] = {}
+        self.followers: dict[int, Following] = {}
         self.position: int | None = None
         self.heard = 0
         """The highest revision that is known to exist."""
@@ -48,6 +58,7 @@ class Feeds:
         self._timeout_s = timeout_s
         self._probe_s = probe_s
         self._loop = asyncio.get_running_loop()
+        self._sender = secrets.token_hex(8).encode()
         self._feeds: dict[str, Feed] = {}
         self._by_channel: dict[bytes, Feed] = {}
         self._subscribers: dict[Link, Subscriber] = {}
@@ -62,7 +73,9 @@ class Feeds:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(subscriber.close() for subscriber in self._subscribers.values()))
 
-    def follow(self, resource: str, follower: Follower, lost: Lost | None) -> Callable[[], None]:
+    def follow(
+        self, resource: str, follower: Follower, lost: Lost | None, noted: Noted | None
+    ) -> Callable[[], None]:
         """As the protocol says."""
         feed = self._feeds.get(resource)
         if feed is None:
@@ -71,7 +84,7 @@ class Feeds:
             self._subscriber_of(feed).add(feed.channel)
             _ = self._anchor(feed)
         follower_id = next(self._ids)
-        feed.followers[follower_id] = (follower, lost)
+        feed.followers[follower_id] = Following(follower, lost, noted)
         return partial(self._unfollow, feed, follower_id)
 
     def _unfollow(self, feed: Feed, follower_id: int) -> None:
@@ -126,9 +139,7 @@ class Feeds:
         if at != feed.position + 1:
             return False
         feed.position = at
-        for follower_id, (follower, _) in list(feed.followers.items()):
-            if follower_id in feed.followers:  # else one called before has ended this one
-                self._call(feed, partial(follower, update))
+        self._tell(feed, lambda following: partial(following.follower, update))
         return True
 
     async def caught_up(self, feed: Feed) -> None:
@@ -158,9 +169,29 @@ class Feeds:
             feed.heard = max(feed.position, feed.heard if missed else 0)
 
     def _tell_lost(self, feed: Feed) -> None:
-        for follower_id, (_, lost) in list(feed.followers.items()):
-            if lost is not None and follower_id in feed.followers:
-                self._call(feed, lost)
+        self._tell(feed, lambda following: following.lost)
+
+    async def notify(self, resource: str, note: bytes) -> int:
+        """As the protocol says."""
+        keys = Keys(resource)
+        packed = pack_note(self._sender, note)
+        _, receivers, _ = await self._client.run(scripts.NOTIFY, keys.bucket, keys.of(b"feed"), packed)
+        feed = self._feeds.get(resource)
+        own = feed is not None and feed.channel in self._subscriber_of(feed).confirmed
+        return max(int(receivers) - own, 0)
+
+    def _on_note(self, feed: Feed, said: bytes) -> None:
+        unpacked = unpack_note(said)
+        if unpacked is None or unpacked[0] == self._sender:
+            return
+        note = unpacked[1]
+        self._tell(feed, lambda following: partial(following.noted, note) if following.noted is not None else None)
+
+    def _tell(self, feed: Feed, what: Callable[[Following], Callable[[], None] | None]) -> None:
+        for follower_id, following in list(feed.followers.items()):
+            call = what(following)
+            if call is not None and follower_id in feed.followers:  # else one called before has ended this one
+                self._call(feed, call)
 
     def _call(self, feed: Feed, function: Callable[[], None]) -> None:
         try:
@@ -175,7 +206,9 @@ class Feeds:
             return
         origin, number, entry = data.split(b" ", 2)
         fence, revision = self._client.fence, int(number)
-        if origin not in fence.origins:
+        if not revision:
+            self._on_note(feed, entry)
+        elif origin not in fence.origins:
             _ = self._start(self._client.look(), "look at the epoch")
         elif feed.position is None:
             feed.heard = max(feed.heard, revision)

@@ -99,6 +99,19 @@ def unpack_entry(resource: str, cursor: Cursor, entry: bytes) -> Update:
     )
 
 
+def pack_note(sender: bytes, note: bytes) -> bytes:
+    """A note as the feed carries it. Whatever is no revision has the number 0 and no origin, and then a word that says
+    what it is: a hub that does not know it passes it over."""
+    return b" 0 note %s %s" % (sender, note)
+
+
+def unpack_note(said: bytes) -> tuple[bytes, bytes] | None:
+    """Sender and note, from what stands behind the number; None if it is something else."""
+    kind, _, rest = said.partition(b" ")
+    sender, _, note = rest.partition(b" ")
+    return (sender, note) if kind == b"note" else None
+
+
 def pack_slot(key: CommandKey, base: int, call: bytes, until: int) -> bytes:
     """A slot but for its resource and its fence."""
     parts = key.command_id.encode(), key.body_hash, key.client_id.encode()

@@ -40,6 +40,8 @@ class Subscriber:
         self._wanted: set[bytes] = set()
         self._subscribed: set[bytes] = set()
         """What the server was asked for on the present connection."""
+        self.confirmed: set[bytes] = set()
+        """What it said yes to."""
         self._changed = asyncio.Event()
         self._unwanted = asyncio.Event()
         self._ping = False
@@ -95,6 +97,7 @@ class Subscriber:
     async def _serve(self, connection: AbstractConnection) -> BaseException:
         """Until the connection is lost; why it was."""
         self._subscribed.clear()
+        self.confirmed.clear()
         self._changed.set()
         self._unwanted.clear()
         self._ping = self._unheard = False
@@ -141,7 +144,10 @@ class Subscriber:
             if kind == b"smessage":
                 self._on_message(channel, data[0])
             elif kind == b"ssubscribe":
+                self.confirmed.add(channel)
                 self._on_subscribed(channel)
-            elif kind == b"sunsubscribe" and channel in self._wanted:
-                self._subscribed.discard(channel)
-                self._on_moved()
+            elif kind == b"sunsubscribe":
+                self.confirmed.discard(channel)
+                if channel in self._wanted:
+                    self._subscribed.discard(channel)
+                    self._on_moved()

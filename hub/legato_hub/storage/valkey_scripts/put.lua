@@ -1,10 +1,11 @@
 -- A record is `until:value`.
 local records, ends = unpack(KEYS)
-local key, value, ending, now, if_absent = unpack(ARGV, 3)
-if if_absent == '1' then
+local key, value, ending, now, condition, replaced = unpack(ARGV, 3)
+if condition ~= '' then
   local there = redis.call('HGET', records, key)
-  local lasts = there and string.match(there, '^%d+')
-  if lasts and (lasts == '0' or not at_most(lasts, now)) then
+  local lasts, kept = string.match(there or '', '^(%d+):(.*)$')
+  local lives = lasts and (lasts == '0' or not at_most(lasts, now))
+  if (condition == 'absent' and lives) or (condition == 'replacing' and not (lives and kept == replaced)) then
     return 0
   end
 end

@@ -1,0 +1,1 @@
+return redis.call('SPUBLISH', KEYS[1], ARGV[3])
