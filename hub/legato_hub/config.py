@@ -74,6 +74,9 @@ class ServerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     keepalive_timeout_ms: Milliseconds = 5_000
     progress_seconds: Seconds = 15.0
     """A quiet subscription hears this often that it is up to date."""
+    presence_seconds: Seconds = 10.0
+    """Hubs that share a storage tell each other this often who is present; one that is silent three times as long is
+    taken for dead."""
     refresh_seconds: Seconds = 30.0
     """A watched cart is read from its backend this often."""
     slot_seconds: Seconds = 5.0

@@ -78,7 +78,7 @@ class Downstream:
         self._max_subscriptions = max_subscriptions
         self._watchers: dict[str, Watcher] = {}
         self._own_session: SessionWatch | None = None
-        self._presence_id = connection_id
+        self.connection_id = connection_id
         self._present: stream_pb2.PresentChannel | None = None
         if channel.kind:
             self._present = stream_pb2.PresentChannel(
@@ -114,7 +114,7 @@ class Downstream:
             self._resources.unpin(self._own_session.live)
         self._own_session = watch
         if watch is not None:
-            watch.live.attach(watch, None)
+            watch.live.attach(watch)
 
     def _watch_expiry(self) -> None:
         if self._expiry is not None:
@@ -195,7 +195,7 @@ class Downstream:
         if resource.kind is resources.Kind.ACTIVE_CART:
             session = await self._resources.pin(authorised.name)
             watcher.session = SessionWatch(session, active_cart_of, lambda: self._spawn(self._retarget(watcher)))
-            session.attach(watcher.session, None)
+            session.attach(watcher.session)
             watcher.target = active_cart_of(session)
         since = Cursor(wish.since.epoch, wish.since.revision) if wish.HasField("since") else None
         reason = stream_pb2.SNAPSHOT_REASON_INITIAL
@@ -258,9 +258,10 @@ class Downstream:
         watcher.live = subscription.feed = live
         self._from_the_start(subscription, reason, base_seq)
         if live is not None:
-            subscription.presence_id = self._presence_id
+            subscription.presence_id = self.connection_id
             subscription.presence_due = True
-            live.attach(watcher, self._present)
+            live.attach(watcher)
+            live.presence.join(watcher, self._present)
             self._refresh(live)
         if subscription.id not in self.outbox.subscriptions:
             self._status(subscription.id, subscription.resource, None)
@@ -311,6 +312,7 @@ class Downstream:
     def _detach(self, watcher: Watcher) -> None:
         if watcher.live is not None:
             watcher.live.detach(watcher)
+            watcher.live.presence.leave(watcher)
             self._resources.unpin(watcher.live)
             watcher.live = None
 

@@ -22,6 +22,7 @@ from legato.protocol.entities import assemble_cart
 from legato.protocol.state import Delta
 from legato_hub.clock import now_ms
 from legato_hub.core.resume import TRACES_KEPT
+from legato_hub.presence import Gossip, Presence
 from legato_hub.storage.base import Commit, Cursor, Gone, Loaded, Storage, StorageError, Update
 
 _log = logging.getLogger(__name__)
@@ -31,9 +32,6 @@ TAIL_REVISIONS = 256
 
 TAIL_BYTES = 512 * 1024
 """The tail is cut at this size, too."""
-
-PRESENCE_SHOWN = 32
-"""Channels named in a presence message; a resource with more shows the oldest."""
 
 IDLE_KEPT = 4_096
 """Unwatched resources kept in memory."""
@@ -56,9 +54,6 @@ class Subscriber(Protocol):
     def restarted(self) -> None:
         """The resource goes on in a new epoch: nothing told before counts."""
 
-    def presence_changed(self) -> None:
-        """The list of present channels is another."""
-
 
 @dataclass(frozen=True, slots=True)
 class Merged:
@@ -72,8 +67,9 @@ class Merged:
 class Live:
     """One resource. `revision` 0 means that it does not exist (yet)."""
 
-    def __init__(self, name: str, epoch: str) -> None:
+    def __init__(self, name: str, epoch: str, gossip: Gossip | None = None) -> None:
         self.name = name
+        self.presence = Presence(name, gossip)
         self.cursor = Cursor(epoch, 0)
         self.entries: dict[str, bytes] = {}
         self.adapter_state = b""
@@ -85,7 +81,7 @@ class Live:
         """When the backend was last read, milliseconds since 1970; 0 never by this process."""
         self.lane = asyncio.Lock()
         """Held by whoever changes the resource from this process: commands are served in order of arrival."""
-        self.subscribers: dict[Subscriber, stream_pb2.PresentChannel | None] = {}
+        self.subscribers: dict[Subscriber, None] = {}
         self.client_seqs: dict[str, int] = {}
         """Highest seq of each client whose effect this process saw."""
         self.pins = 0
@@ -215,39 +211,25 @@ class Live:
         self._waiters.append((revision, future))
         await future
 
-    def attach(self, subscriber: Subscriber, present: stream_pb2.PresentChannel | None) -> None:
-        """Tell `subscriber` from now on; show it to the others as `present`."""
-        self.subscribers[subscriber] = present
-        if present is not None:
-            self._presence_changed()
+    def attach(self, subscriber: Subscriber) -> None:
+        """Tell `subscriber` from now on."""
+        self.subscribers[subscriber] = None
 
     def detach(self, subscriber: Subscriber) -> None:
         """Tell it no more. Harmless if it was not attached."""
-        if self.subscribers.pop(subscriber, None) is not None:
-            self._presence_changed()
+        self.subscribers.pop(subscriber, None)
 
     def present(self) -> list[stream_pb2.PresentChannel]:
-        """The channels that are shown, oldest first; one with several subscriptions once."""
-        shown: dict[str, stream_pb2.PresentChannel] = {}
-        for channel in self.subscribers.values():
-            if channel is not None:
-                shown.setdefault(channel.presence_id, channel)
-                if len(shown) == PRESENCE_SHOWN:
-                    break
-        return list(shown.values())
-
-    def _presence_changed(self) -> None:
-        if len(self.subscribers) > 2 * PRESENCE_SHOWN:
-            return  # A crowd: whoever is shown is of no use to anybody, and telling all of each is quadratic.
-        for subscriber in self.subscribers:
-            subscriber.presence_changed()
+        """The channels that are shown, oldest first."""
+        return self.presence.shown()
 
 
 class LiveResources:
     """All resources held in memory."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, gossip: Gossip | None = None) -> None:
         self._storage = storage
+        self._gossip = gossip
         self._live: dict[str, asyncio.Task[Live] | Live] = {}
         self._idle: OrderedDict[str, Live] = OrderedDict()
         """Those that are not pinned, the longest unused first."""
@@ -309,9 +291,11 @@ class LiveResources:
             await asyncio.gather(self._restart, return_exceptions=True)
 
     async def _load(self, name: str) -> Live:
-        live = Live(name, self._storage.epoch)
+        live = Live(name, self._storage.epoch, self._gossip)
         live.expect()
-        live.end_of_feed = self._storage.follow(name, live.update, lost=lambda: self._lost(live))
+        live.end_of_feed = self._storage.follow(
+            name, live.update, lost=lambda: self._lost(live), noted=live.presence.noted
+        )
         try:
             loaded = await self._read(live)
             while loaded.cursor.epoch != self._storage.epoch:

@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import random
+import secrets
 import signal
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
@@ -36,6 +37,8 @@ from legato_hub.core.market import Store, Stores
 from legato_hub.downstream import Downstream
 from legato_hub.failpoints import Failpoints
 from legato_hub.live import LiveResources
+from legato_hub.peers import Peers
+from legato_hub.presence import Gossip
 from legato_hub.reads import Reads
 from legato_hub.refresher import Refresher
 from legato_hub.resolver import Resolver
@@ -69,6 +72,9 @@ class Hub:
         self._storage: Storage = open_storage(config.storage.url)
         self._background: list[asyncio.Task[None]] = []
         self._health = HealthServicer()
+        self._gossip: Gossip | None = None
+        self.id = secrets.token_hex(8)
+        """Tells this process from every other that shares its storage."""
         self.port = 0
         """The port it listens on, from `start` on."""
 
@@ -85,7 +91,9 @@ class Hub:
         config, server = self._config, self._config.server
         await self._storage.open()
         undo.push_async_callback(self._storage.close)
-        self._resources = LiveResources(self._storage)
+        if not self._storage.exclusive:
+            self._gossip = Gossip(self._storage, self.id, renew_s=server.presence_seconds)
+        self._resources = LiveResources(self._storage, self._gossip)
         undo.push_async_callback(self._resources.close)
         self._backends = Backends(config.backends, config.routing)
         await self._backends.start()
@@ -99,8 +107,10 @@ class Hub:
         )
         self._resources.caught_up = self._refresher.refresh
         self._access = Access(self._storage, self._resources)
-        self.connections = Connections(self._storage, self._resources)
+        self._peers = Peers(self._storage, self.id)
+        self.connections = Connections(self._storage, self._resources, self._peers)
         """Every open stream, from `start` on."""
+        self._peers.begin(self.connections.replaced)
         self._server = self._serve(carts, committer, call_timeout_s)
         try:
             self.port = self._server.add_insecure_port(server.listen)
@@ -112,6 +122,8 @@ class Hub:
         await self._server.start()
         for service in ("", SERVICE):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        if self._gossip is not None:
+            self._run(self._gossip.run())
         self._run(self._refresher.run())
         self._run(self._progress(server.progress_seconds))
         self._run(self._resolve_abandoned())
@@ -208,6 +220,9 @@ class Hub:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        if self._gossip is not None:
+            await self._gossip.close()
+        await self._peers.close()
         await self._refresher.close()
         await self._resolver.close()
         await self._backends.close()

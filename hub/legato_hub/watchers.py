@@ -57,9 +57,6 @@ class SessionWatch:
     def restarted(self) -> None:
         """What matters is looked at when the state is there, which is at once."""
 
-    def presence_changed(self) -> None:
-        """Nobody is told of presence here."""
-
 
 def active_cart_of(session: Live) -> str:
     """The name of a session's active cart; empty for none."""

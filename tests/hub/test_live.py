@@ -74,7 +74,7 @@ def test_only_the_newest_traces_are_named() -> None:
 
 class Listener:
     def __init__(self) -> None:
-        self.revisions = self.lists = self.restarts = 0
+        self.revisions = self.restarts = 0
 
     def revised(self) -> None:
         self.revisions += 1
@@ -82,33 +82,10 @@ class Listener:
     def restarted(self) -> None:
         self.restarts += 1
 
-    def presence_changed(self) -> None:
-        self.lists += 1
-
-
-def channel(presence_id: str) -> stream_pb2.PresentChannel:
-    return stream_pb2.PresentChannel(presence_id=presence_id, channel=stream_pb2.Channel(kind="web"))
-
-
-def test_presence_is_told_of_those_who_show_themselves_and_not_to_a_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PRESENCE_SHOWN", 2)
-    live, listeners = Live("carts/x", "e"), [Listener() for _ in range(6)]
-    live.attach(listeners[0], None)
-    assert listeners[0].lists == 0
-    for listener in listeners[1:4]:
-        live.attach(listener, channel(str(listeners.index(listener))))
-    assert [shown.presence_id for shown in live.present()] == ["1", "2"]
-    told = listeners[0].lists
-    live.attach(listeners[4], channel("4"))
-    assert listeners[0].lists == told == 3
-    live.detach(listeners[4])
-    live.detach(listeners[4])
-    assert listeners[0].lists == told + 1
-
 
 async def test_a_swept_resource_is_nothing_any_more() -> None:
     live, listener = Live("carts/x", "e"), Listener()
-    live.attach(listener, None)
+    live.attach(listener)
     live.update(update(1, Delta({"cart": b"1"})))
     live.replace(Loaded(Cursor("e", 1), tombstone=True))
     assert not live.exists

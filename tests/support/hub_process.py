@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc.aio
 
 from legato.orchestrator.v1 import orchestrator_service_pb2_grpc
+from legato.protocol.ids import new_id
 from legato_hub.config import default_config
 from tests.support.hub import RunningHub
 
@@ -33,19 +34,31 @@ class HubProcess:
 
 @asynccontextmanager
 async def hub_process(
-    folder: Path, *, failpoints: str = "", backend: Mapping[str, object] | None = None, port: int = 0
+    folder: Path,
+    *,
+    failpoints: str = "",
+    backend: Mapping[str, object] | None = None,
+    port: int = 0,
+    storage: str = "",
+    server: Mapping[str, float] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[tuple[HubProcess, RunningHub]]:
-    """A running process and a channel to it; killed on leaving if it still runs."""
+    """A running process and a channel to it; killed on leaving if it still runs.
+
+    `storage` is a URL, empty for a file in the folder; `server` has further settings of that section. Hubs on one
+    folder share the backends in it.
+    """
     reference = {"adapter": "legato_adapters.reference:create", "options": {"path": str(folder / "reference.sqlite3")}}
     backends = {"reference": reference, **({"ledger": backend} if backend else {})}
-    config = folder / "legato.toml"
+    config = folder / f"legato-{new_id()}.toml"
     text = [
         "[server]",
         f'listen = "127.0.0.1:{port}"',
         "grace_seconds = 1.0",
         "slot_seconds = 1.0",
+        *(f"{key} = {json.dumps(value)}" for key, value in (server or {}).items()),
         "[storage]",
-        f"url = {json.dumps('sqlite:' + str(folder / 'hub.sqlite3'))}",
+        f"url = {json.dumps(storage or 'sqlite:' + str(folder / 'hub.sqlite3'))}",
         "[routing]",
         f'cart = "{"ledger" if backend else ""}"',
     ]
@@ -63,7 +76,7 @@ async def hub_process(
         "--config",
         str(config),
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "LEGATO_FAILPOINTS": failpoints},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "LEGATO_FAILPOINTS": failpoints, **(environment or {})},
     )
     try:
         assert process.stdout is not None

@@ -31,8 +31,8 @@ In detail:
   nobody out.
 - A resource that never was is at revision 0; a claimed slot, a stored result or an adopted seq does not change that.
 
-Processes that follow a resource can tell each other *notes* about it: nothing of them is stored, they have no order, and
-any may be lost, so they are for what is soon outdated or said again.
+Processes that follow a resource can tell each other *notes* about it: nothing of them is stored, they have no order,
+and any may be lost, so they are for what is soon outdated or said again.
 
 Beside it stands a directory of small records (share codes, grants, client bindings, live sessions) and of sorted sets
 (whose carts are whose). It is not transactional with commits: writers add to a set before they commit, and readers

@@ -73,9 +73,7 @@ class Feeds:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(subscriber.close() for subscriber in self._subscribers.values()))
 
-    def follow(
-        self, resource: str, follower: Follower, lost: Lost | None, noted: Noted | None
-    ) -> Callable[[], None]:
+    def follow(self, resource: str, follower: Follower, lost: Lost | None, noted: Noted | None) -> Callable[[], None]:
         """As the protocol says."""
         feed = self._feeds.get(resource)
         if feed is None:
