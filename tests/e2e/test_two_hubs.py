@@ -4,11 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import grpc.aio
 import pytest
 
 from legato.commerce.v1 import cart_intent_pb2, quantity_pb2
-from legato.orchestrator.v1 import command_pb2, error_pb2, reads_pb2, stream_pb2
+from legato.orchestrator.v1 import command_pb2, error_pb2, reads_pb2
 from legato.orchestrator.v1 import orchestrator_service_pb2 as pb
 from legato.protocol.ids import new_id
 from legato_hub.core.identity import IdentityKind

@@ -40,6 +40,14 @@ async def storage(engine: Engine) -> Storage:
 
 
 @pytest.fixture
+async def cluster_engine(tmp_path: Path) -> AsyncIterator[Engine]:
+    """Three primaries that share all slots."""
+    made = make_engine("valkey-cluster", tmp_path)
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
 def port() -> int:
     """Of the shared server, emptied."""
     (port,) = servers.standalone()

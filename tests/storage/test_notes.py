@@ -7,6 +7,7 @@ from legato_hub.storage.valkey import ValkeyStorage
 from legato_hub.storage.valkey_keys import Keys
 from tests.storage import valkey_servers as servers
 from tests.storage.deeds import CART, OTHER_CART, grow
+from tests.storage.engines import Engine
 from tests.storage.valkey_deeds import Told, opened, subscribed, until
 
 
@@ -41,6 +42,17 @@ async def test_a_note_reaches_every_follower_in_the_other_processes(port: int) -
         assert await three.notify(CART, b"") == 2
         assert await own.notes.get() == b""
         assert [heard.notes.qsize() for heard in (own, *others)] == [0, 1, 1, 0]
+
+
+async def test_notes_go_to_the_primary_that_has_the_resource(cluster_engine: Engine) -> None:
+    one, two = await cluster_engine.start(), await cluster_engine.start()
+    notes: asyncio.Queue[bytes] = asyncio.Queue()
+    two.follow(CART, lambda _: None, noted=notes.put_nowait)
+    for bucket_mover in (lambda: None, lambda: servers.move_slot(servers.cluster(), Keys(CART).bucket.slot)):
+        bucket_mover()
+        while not await one.notify(CART, b"x"):  # until it has subscribed there
+            await asyncio.sleep(0.005)
+        assert await notes.get() == b"x"
 
 
 async def test_whoever_does_not_follow_is_told_how_many_do(port: int) -> None:

@@ -1,11 +1,7 @@
 """Many hubs on one Valkey: they see each other, whatever becomes of a subscription."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
-
-import pytest
 
 from legato_hub.storage.base import (
     Commit,
@@ -18,7 +14,7 @@ from legato_hub.storage.valkey import ValkeyStorage
 from legato_hub.storage.valkey_keys import BUCKETS, Keys
 from tests.storage import valkey_servers as servers
 from tests.storage.deeds import CART, NOW, ask, do, grow, hold, numbered, revision, upsert
-from tests.storage.engines import Engine, make_engine
+from tests.storage.engines import Engine
 from tests.storage.valkey_deeds import Told, kill, opened, subscribed
 
 
@@ -112,13 +108,6 @@ async def test_a_follower_left_behind_the_log_is_told_so(port: int) -> None:
         assert loaded.cursor.revision == 10
         await do(one, None, upsert(a=b"1"))
         assert told.revisions == [11]
-
-
-@pytest.fixture
-async def cluster_engine(tmp_path: Path) -> AsyncIterator[Engine]:
-    made = make_engine("valkey-cluster", tmp_path)
-    yield made
-    await made.stop()
 
 
 async def test_a_bucket_that_moves_to_another_primary_is_followed(cluster_engine: Engine) -> None:
