@@ -48,11 +48,15 @@ async def test_notes_go_to_the_primary_that_has_the_resource(cluster_engine: Eng
     one, two = await cluster_engine.start(), await cluster_engine.start()
     notes: asyncio.Queue[bytes] = asyncio.Queue()
     two.follow(CART, lambda _: None, noted=notes.put_nowait)
-    for bucket_mover in (lambda: None, lambda: servers.move_slot(servers.cluster(), Keys(CART).bucket.slot)):
-        bucket_mover()
-        while not await one.notify(CART, b"x"):  # until it has subscribed there
-            await asyncio.sleep(0.005)
+
+    async def arrives() -> None:
+        while not await one.notify(CART, b"x"):
+            pass  # until the other has subscribed where the resource is now
         assert await notes.get() == b"x"
+
+    await arrives()
+    servers.move_slot(servers.cluster(), Keys(CART).bucket.slot)
+    await arrives()
 
 
 async def test_whoever_does_not_follow_is_told_how_many_do(port: int) -> None:
