@@ -10,7 +10,7 @@ import pytest
 from legato.orchestrator.v1 import error_pb2, stream_pb2
 from legato.protocol.ids import new_id
 from legato_hub import peers as module
-from legato_hub.amend import now_ms
+from legato_hub.clock import now_ms
 from legato_hub.connections import Connections
 from legato_hub.core.identity import Identity, IdentityKind
 from legato_hub.core.notes import Replaced, decode
