@@ -17,6 +17,8 @@ from legato_hub.storage.base import Storage, StorageError
 
 RESOURCE = "carts/x"
 RENEW_S = 0.1
+NEVER_S = 3_600.0
+"""Nothing is made good by a renewal."""
 
 
 class Notes:
@@ -71,9 +73,9 @@ class Observed(module.Presence):
 class Hub:
     """As much of a hub as follows one resource."""
 
-    def __init__(self, notes: Notes, name: str) -> None:
+    def __init__(self, notes: Notes, name: str, renew_s: float) -> None:
         self.notes, self.name = notes, name
-        self.gossip = Gossip(notes.storage(name), name, renew_s=RENEW_S)
+        self.gossip = Gossip(notes.storage(name), name, renew_s=renew_s)
         self.presence = Observed(self.gossip)
         self._task: asyncio.Task[None] | None = None
 
@@ -112,9 +114,9 @@ class Hub:
 
 
 @asynccontextmanager
-async def hubs(count: int) -> AsyncIterator[tuple[Notes, list[Hub]]]:
+async def hubs(count: int, renew_s: float = RENEW_S) -> AsyncIterator[tuple[Notes, list[Hub]]]:
     notes = Notes()
-    running = [Hub(notes, f"hub-{number}").begin() for number in range(count)]
+    running = [Hub(notes, f"hub-{number}", renew_s).begin() for number in range(count)]
     yield notes, running
     for hub in running:
         await hub.kill()
@@ -129,7 +131,7 @@ async def idle(hub: Hub) -> None:
 
 
 async def test_hubs_show_each_others_channels_whoever_came_first() -> None:
-    async with hubs(3) as (_, (one, two, three)):
+    async with hubs(3, NEVER_S) as (_, (one, two, three)):
         a, b = one.join("a"), two.join("b")
         await one.shows(a, "a", "b")
         await two.shows(b, "a", "b")
@@ -208,6 +210,17 @@ async def test_a_crowd_is_not_told_of_each_other() -> None:
         assert not any(watcher.told.is_set() for watcher in crowd)
 
 
+async def test_a_crowd_is_not_told_of_to_other_hubs() -> None:
+    async with hubs(2, NEVER_S) as (_, (one, two)):
+        b = two.join("b")
+        crowd = [one.join(f"c{number:04}") for number in range(CROWD + 1)]
+        await two.shows(b, "b", *(f"c{number:04}" for number in range(31)))
+        one.gossip._due.clear()  # what it may still want to answer
+        one.join("another")
+        one.presence.leave(crowd[0])
+        assert not one.gossip._due
+
+
 async def test_what_could_not_be_said_is_said_again() -> None:
     async with hubs(2) as (notes, (one, two)):
         notes.fails = True
@@ -229,7 +242,7 @@ async def test_a_note_that_cannot_be_read_is_passed_over(note: bytes, caplog: An
 
 
 async def test_whoever_wants_to_know_again_asks_again() -> None:
-    async with hubs(2) as (_, (one, two)):
+    async with hubs(2, NEVER_S) as (_, (one, two)):
         a, b = one.join("a"), two.join("b")
         await one.shows(a, "a", "b")
         await two.shows(b, "a", "b")
