@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from legato.protocol.state import Delta
 from legato_hub.storage.base import (
     Claim,
     Commit,
@@ -32,6 +33,12 @@ async def revision_of(storage: Storage, name: str) -> int:
     loaded = await storage.load(name)
     assert loaded is not None
     return loaded.cursor.revision
+
+
+async def inherited(storage: Storage) -> bool:
+    loaded = await storage.load(CART)
+    assert loaded is not None
+    return loaded.inherited
 
 
 async def test_a_connection_cut_in_the_middle_of_commits(port: int) -> None:
@@ -83,7 +90,7 @@ async def test_a_restart_begins_a_new_epoch(own_server: servers.Server) -> None:
     async with opened(port) as storage:
         assert storage.epoch_began == 0  # nothing can have been lost before
         told = Told(storage)
-        await do(storage, key, upsert(a=b"1"), b"one")
+        await storage.commit(Commit(CART, 0, upsert(a=b"1"), NOW, key, b"one", adapter_state=b"notebook"))
         slot = await hold(storage, numbered(2))
         before = storage.epoch
         servers.restart(own_server)
@@ -110,9 +117,9 @@ async def test_a_restart_begins_a_new_epoch(own_server: servers.Server) -> None:
         again = await do(storage, numbered(2), upsert(a=b"2"))
         assert again == Cursor(storage.epoch, present.revision + 1)
         assert told.revisions == [1, again.revision]
-        written = await storage.load(CART)
-        assert written is not None
-        assert not written.inherited
+        assert await inherited(storage), "what says nothing of the backend does not count"
+        await storage.commit(Commit(CART, again.revision, Delta(), NOW, adapter_state=b"notebook"))
+        assert not await inherited(storage)
         async with opened(port) as other:
             assert other.epoch_began == storage.epoch_began  # whoever was the first to see it
 
