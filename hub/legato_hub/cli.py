@@ -5,6 +5,7 @@ Everything but the arguments' shape is imported by the command that needs it, so
 
 import os
 import sys
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 
 USAGE = 2
 """Exit status for what the caller has to correct: arguments, configuration, environment."""
+
+OVERRIDES = {
+    "--listen": ("server.listen", "LEGATO_SERVER__LISTEN"),
+    "--storage": ("storage.url", "LEGATO_STORAGE__URL"),
+}
+"""Options of `serve` that stand for a key of the configuration, and the variable that does the same."""
 
 app = typer.Typer(
     help="Legato: one cart and one session on every sales channel.",
@@ -52,16 +59,16 @@ def refuse(message: str, status: int = USAGE) -> NoReturn:
     raise typer.Exit(status)
 
 
-def read_config(path: Path | None, listen: str | None = None) -> "Config":
-    """The configuration of file, environment and `--listen`, or leave with what is wrong."""
+def read_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> "Config":
+    """The configuration of file and environment, or leave with what is wrong."""
     from legato_hub.config import ConfigError, load_config
 
-    override = {} if listen is None else {"LEGATO_SERVER__LISTEN": listen}
     try:
-        return load_config(path, {**os.environ, **override})
+        return load_config(path, environ)
     except ConfigError as error:
-        if listen is not None and error.path == "server.listen":
-            refuse(f"--listen {error.problem}")
+        for option, (key, variable) in OVERRIDES.items():
+            if error.path == key and environ.get(variable) != os.environ.get(variable):
+                refuse(f"{option} {error.problem}")
         refuse(str(error))
 
 
@@ -86,12 +93,30 @@ def _legato(
 def serve(
     config: ConfigOption = None,
     listen: Annotated[str | None, typer.Option(help="host:port, instead of the configured one.")] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="sqlite:PATH, or valkey:// for hubs that share it, instead of the configured one. "
+            "Arguments are seen by everybody on the machine: LEGATO_STORAGE__URL is the place for a password.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=256, help="Processes that share the port; more than one need Valkey.")
+    ] = 1,
 ) -> None:
     """Run a hub until SIGTERM or Ctrl-C.
 
     LEGATO_SECTION__KEY=value in the environment overrides the file; the standard OTEL_ variables turn tracing on.
     """
-    settings = read_config(config, listen)
+    given = {"--listen": listen, "--storage": storage}
+    environ = {**os.environ, **{OVERRIDES[name][1]: text for name, text in given.items() if text is not None}}
+    settings = read_config(config, environ)
+    if workers > 1:
+        from legato_hub.workers import supervise
+
+        supervise(settings, workers, config, environ)
+        return
     from legato_hub.cli_serve import serve
 
     serve(settings)

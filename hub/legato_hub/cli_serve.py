@@ -10,10 +10,16 @@ from legato_hub.config import Config
 from legato_hub.server import run
 from legato_hub.storage.base import StorageError
 from legato_hub.telemetry import logs, tracing
+from legato_hub.worker import NotAWorkerError, end_with_parent, worker_number
 
 
 def serve(config: Config) -> None:
     """Serve until told to stop; logs and traces go where configuration and environment say."""
+    try:
+        if worker_number() is not None:
+            end_with_parent()
+    except NotAWorkerError as error:
+        refuse(str(error))
     logs.configure(config.logging)
     try:
         tracing.configure()

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from legato_hub.secret import MASK, Secret
+from legato_hub.secret import MASK, Secret, without_secrets
 
 
 def write(config: msgspec.Struct) -> str:
@@ -47,7 +47,7 @@ def _value(value: Any) -> str:
         case list() | tuple():
             return "[" + ", ".join(_value(inner) for inner in value) + "]"
         case str():
-            return json.dumps(value, ensure_ascii=False)
+            return json.dumps(without_secrets(value), ensure_ascii=False)
         case bool():
             return "true" if value else "false"
     return str(value)

@@ -9,6 +9,9 @@ MASK = "********"
 _NAME = re.compile(r"(secret|password|passphrase|token|key|credentials?)$", re.IGNORECASE)
 
 
+_IN_URL = re.compile(r"(?<=://)[^\s]*@|(?<=[?&])([^=&#\s]*(?:secret|password|token|key)=)[^&#\s]*", re.IGNORECASE)
+
+
 class Secret:
     """A text that shows as ******** wherever it is printed, formatted, logged or compared in a test's output."""
 
@@ -58,3 +61,8 @@ def revealed(value: Any) -> Any:
         case list():
             return [revealed(inner) for inner in value]
     return value
+
+
+def without_secrets(text: str) -> str:
+    """A text whose URLs show neither who signs in there nor with what."""
+    return _IN_URL.sub(lambda found: f"{found[1]}{MASK}" if found[1] else f"{MASK}@", text)

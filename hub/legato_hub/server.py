@@ -50,6 +50,7 @@ from legato_hub.sharing import Sharing
 from legato_hub.storage.base import Storage, StorageError
 from legato_hub.storage.sqlite import SQLiteStorage
 from legato_hub.telemetry.interceptors import server_interceptors
+from legato_hub.worker import say_serving, worker_number
 
 _log = logging.getLogger(__name__)
 
@@ -66,8 +67,10 @@ SERVICE = orchestrator_service_pb2.DESCRIPTOR.services_by_name["OrchestratorServ
 class Hub:
     """One hub process. `start`, then `stop`, once."""
 
-    def __init__(self, config: Config, *, failpoints: str = "") -> None:
+    def __init__(self, config: Config, *, failpoints: str = "", shares_port: bool = False) -> None:
+        """`shares_port`: other processes may listen on the same port, as workers do."""
         self._config = config
+        self._shares_port = shares_port
         self._failpoints = Failpoints(failpoints)
         self._storage: Storage = open_storage(config.storage.url)
         self._background: list[asyncio.Task[None]] = []
@@ -179,7 +182,8 @@ class Hub:
                 server.max_unacknowledged,
             ),
         )
-        result = grpc.aio.server(interceptors=server_interceptors(), options=channel_options(config))
+        options = channel_options(config, shares_port=self._shares_port)
+        result = grpc.aio.server(interceptors=server_interceptors(), options=options)
         add_answering_in_bytes(orchestrator_service_pb2_grpc.add_OrchestratorServiceServicer_to_server, service, result)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, result)
         reflection.enable_server_reflection(
@@ -211,12 +215,14 @@ class Hub:
         _log.info("draining", extra={"streams": len(self.connections)})
         await self._health.enter_graceful_shutdown()
         self.connections.drain(grace)
+        # From now on new connections and calls reach whoever else serves here; the streams stand until they are ended.
+        # The second grace period is for those that do not read.
+        closing = asyncio.create_task(self._server.stop(2 * grace))
         cut_off = await self._commands.finish(grace)
         if cut_off:
             _log.warning("commands were cut off; they are resolved at the next start", extra={"commands": cut_off})
         self.connections.end_all()
-        # The streams have been told to end; this is for those that do not read.
-        await self._server.stop(grace)
+        await closing
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -264,8 +270,12 @@ def open_storage(url: str) -> Storage:
     scheme, _, path = url.partition(":")
     if scheme != "sqlite":
         # Imported here: a hub on SQLite needs no redis-py.
-        from legato_hub.storage.valkey import ValkeyStorage
-
+        try:
+            from legato_hub.storage.valkey import ValkeyStorage
+        except ModuleNotFoundError as error:
+            raise StorageError(
+                f"this storage needs the extra `valkey`: pip install 'legato[valkey]' ({error})"
+            ) from None
         return ValkeyStorage.from_url(url)
     if path != ":memory:":
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -282,11 +292,12 @@ def stores_of(config: Config) -> Stores:
     }
 
 
-def channel_options(config: Config) -> list[tuple[str, int]]:
+def channel_options(config: Config, *, shares_port: bool = False) -> list[tuple[str, int]]:
     """Options of the listener. A silent link is noticed within `keepalive_ms` + `keepalive_timeout_ms`."""
     server = config.server
     return [
-        ("grpc.so_reuseport", 0),  # Else a second hub on the same port would silently take half of the calls.
+        # Off but for workers: else a second hub on the same port would silently take half of the calls.
+        ("grpc.so_reuseport", int(shares_port)),
         ("grpc.keepalive_time_ms", server.keepalive_ms),
         ("grpc.keepalive_timeout_ms", server.keepalive_timeout_ms),
         ("grpc.http2.ping_timeout_ms", server.keepalive_timeout_ms),
@@ -312,15 +323,19 @@ def settle_collector() -> None:
 
 async def run(config: Config) -> None:
     """Serve until SIGTERM or SIGINT, then drain."""
-    hub = Hub(config, failpoints=os.environ.get("LEGATO_FAILPOINTS", ""))
+    is_worker = worker_number() is not None
+    hub = Hub(config, failpoints=os.environ.get("LEGATO_FAILPOINTS", ""), shares_port=is_worker)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)
     await hub.start()
     settle_collector()
-    host = config.server.listen.rpartition(":")[0]
-    print(f"legato serves on {host}:{hub.port}", flush=True)
+    if is_worker:
+        say_serving()
+    else:
+        host = config.server.listen.rpartition(":")[0]
+        print(f"legato serves on {host}:{hub.port}", flush=True)
     try:
         await stop.wait()
     finally:

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import grpc
 import grpc.aio
@@ -110,11 +111,29 @@ async def test_closing_lets_waiting_units_end(path: str) -> None:
     assert await last == 1
 
 
-async def test_a_folder_that_is_not_there(path: str) -> None:
-    opened = Database(f"{path}/nowhere/shop.db")
-    with pytest.raises(sqlite3.OperationalError):
+async def test_a_folder_that_is_not_there_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "shop.db"
+    opened = Database(str(path))
+    await opened.start()
+    await opened.close()
+    assert path.exists()
+
+
+@pytest.mark.parametrize(("name", "error"), [("file/shop.db", OSError), (".", sqlite3.OperationalError)])
+async def test_a_place_where_no_file_can_be(tmp_path: Path, name: str, error: type[Exception]) -> None:
+    (tmp_path / "file").touch()
+    opened = Database(str(tmp_path / name))
+    with pytest.raises(error):
         await opened.start()
     await opened.close()
+
+
+def test_a_shop_in_memory_is_not_for_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    create()
+    monkeypatch.setenv("LEGATO_WORKER", "0")
+    create(path=str(tmp_path / "shop.db"))
+    with pytest.raises(ValueError, match="workers cannot share a shop in memory"):
+        create()
 
 
 async def test_a_lock_held_by_another_process_is_no_effect(path: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,26 @@ def test_check_shows_everything_with_secrets_masked(tmp_path: Path) -> None:
     assert "[tenants.acme.stores.at]" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (f"valkey://:{SECRET.replace(' ', '')}@h:1/0", "valkey://********@h:1/0"),
+        (f"valkey://u:{SECRET.replace(' ', '')}@h/x@h:1", "valkey://********@h:1"),
+        (
+            f"valkey+sentinel://h/m?password={SECRET.replace(' ', '')}&db=1",
+            "valkey+sentinel://h/m?password=********&db=1",
+        ),
+        ("valkey+cluster://h:1", "valkey+cluster://h:1"),
+        ("sqlite:data/hub.sqlite3", "sqlite:data/hub.sqlite3"),
+    ],
+)
+def test_check_shows_no_password_of_a_url(monkeypatch: pytest.MonkeyPatch, url: str, shown: str) -> None:
+    monkeypatch.setenv("LEGATO_STORAGE__URL", url)
+    result = legato("check")
+    assert f'url = "{shown}"' in result.stdout
+    assert SECRET.replace(" ", "") not in result.output
+
+
 def test_check_obeys_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEGATO_SERVER__LISTEN", "127.0.0.1:9")
     assert 'listen = "127.0.0.1:9"' in legato("check").stdout
@@ -170,8 +190,8 @@ def test_serve_runs_the_hub_with_the_configuration(server: types.ModuleType) -> 
         ran.append(config)
 
     vars(server)["run"] = run
-    assert legato("serve", "--listen", "127.0.0.1:7").exit_code == 0
-    assert [config.server.listen for config in ran] == ["127.0.0.1:7"]
+    assert legato("serve", "--listen", "127.0.0.1:7", "--storage", "valkey://h:1").exit_code == 0
+    assert [(config.server.listen, config.storage.url) for config in ran] == [("127.0.0.1:7", "valkey://h:1")]
     assert ran[0].tenants == default_config().tenants
 
 
@@ -184,11 +204,24 @@ def test_serve_says_why_it_could_not(server: types.ModuleType, monkeypatch: pyte
     assert (result.exit_code, result.stderr) == (1, "legato: the file is locked by another hub\n")
     result = legato("serve", "--listen", "here")
     assert (result.exit_code, result.stderr) == (2, "legato: --listen must be host:port or [host]:port\n")
+    result = legato("serve", "--storage", f"mysql://u:{SECRET}@h")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("legato: --storage must be sqlite:PATH, or valkey://host:port")
+    assert SECRET not in result.output
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "zipkin")
     result = legato("serve")
     assert result.exit_code == 2
     assert "OTEL_TRACES_EXPORTER" in result.stderr
     assert not tracing.tracer.enabled
+
+
+def test_serve_on_valkey_names_the_extra_it_needs(tmp_path: Path) -> None:
+    without = "import sys; sys.modules['redis'] = None; from legato_hub import cli; cli.main()"
+    command = [sys.executable, "-c", without, "serve", "--listen", "127.0.0.1:0", "--storage", "valkey://:hidden@h"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "pip install 'legato[valkey]'" in done.stderr
+    assert "hidden" not in done.stderr
 
 
 def test_demo_leaves_with_the_status_of_the_play(monkeypatch: pytest.MonkeyPatch) -> None:

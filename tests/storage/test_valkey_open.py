@@ -55,6 +55,14 @@ async def test_data_of_another_version_is_refused(port: int) -> None:
         ("valkey://:secret@127.0.0.1:port/0", "not right"),
         ("valkey+sentinel://127.0.0.1:26379", "names no master"),
         ("valkey+cluster://127.0.0.1/3", "database 0 only"),
+        ("valkey://:secret", "not right"),
+        ("valkey+sentinel://:secret,127.0.0.1/carts", "not right"),
+        ("valkey://:sec/secret@127.0.0.1:6379/0", "%2F"),
+        ("valkey://:sec?secret@127.0.0.1:6379/0", "%3F"),
+        ("valkey://:sec#secret@127.0.0.1:6379/0", "%23"),
+        ("valkey://:secret@[::1/0", "not right"),
+        ("valkey://:secret@127.0.0.1/0?colour=red", "not right"),
+        ("valkey://:secret@127.0.0.1/0?db=secret", "not right"),
     ],
 )
 def test_a_wrong_url_is_told_without_its_password(url: str, reason: str) -> None:

@@ -5,6 +5,8 @@ total for the online shop, which sells the stock of all locations. Carts hold no
 shop has. The catalog is read at the start; nothing is ever deleted from the file.
 """
 
+import os
+
 from legato_adapters.reference.adapter import ReferenceAdapter
 from legato_adapters.reference.database import read_cart
 
@@ -12,5 +14,11 @@ __all__ = ["ReferenceAdapter", "create", "read_cart"]
 
 
 def create(*, path: str = ":memory:", seed: bool = True) -> ReferenceAdapter:
-    """The adapter on the file at `path`, or in memory. `seed` fills a new file with the built-in shop."""
+    """The adapter on the file at `path`, or in memory. `seed` fills a new file with the built-in shop.
+
+    Processes on one machine may share a file, each with an adapter of its own. ValueError in a worker of several
+    (`legato serve --workers`) for a shop in memory, which none of the others would see.
+    """
+    if path == ":memory:" and "LEGATO_WORKER" in os.environ:
+        raise ValueError("workers cannot share a shop in memory; give it a path, or a process of its own (grpc://)")
     return ReferenceAdapter(path, seeded=seed)

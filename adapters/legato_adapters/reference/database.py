@@ -69,7 +69,10 @@ class Database:
         self._thread: threading.Thread | None = None
 
     async def start(self) -> None:
-        """Open the file and make the tables; raises sqlite3.Error when that is impossible."""
+        """Open the file and make it, its folder and the tables; raises OSError or sqlite3.Error when that is
+        impossible."""
+        if self._path != ":memory:":
+            Path(self._path).parent.mkdir(parents=True, exist_ok=True)
         loop = asyncio.get_running_loop()
         opened = loop.create_future()
         self._thread = threading.Thread(target=self._own, args=(loop, opened), name="reference-database", daemon=True)

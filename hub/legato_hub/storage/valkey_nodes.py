@@ -53,6 +53,7 @@ class Address:
         self._kind: type[AbstractConnection] = self._options.pop("connection_class", Connection)
         self.host = str(options.get("host", "localhost"))
         self.port = int(options.get("port", DEFAULT_PORT))
+        self._kind(**self._options)  # raises TypeError here, and not at each attempt, for an option that it has not
 
     async def connect(self, host: str = "", port: int = 0) -> AbstractConnection:
         """A connection to this server, or to another in the same way. Raise RedisError or OSError."""
@@ -192,7 +193,15 @@ def nodes_of(url: str, timeout_s: float) -> tuple[Nodes, dict[str, str]]:
     `valkey+cluster://host[:port]`; `valkeys` is TLS, `redis` is the same as `valkey`. Other options of the query are
     redis-py's, like `ssl_ca_certs`. Raise StorageError, without naming a password, if it is none of these.
     """
-    parts = urlsplit(url)
+    place, at, _ = url.partition("://")[2].rpartition("@")
+    if at and any(mark in place for mark in "/?#"):
+        raise StorageError(
+            "the storage's URL is not right: in a password, / ? # and @ are written %2F, %3F, %23 and %40"
+        )
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise StorageError("the storage's URL is not right: its host cannot be read") from None
     scheme = _SCHEME.fullmatch(parts.scheme)
     if scheme is None or parts.fragment or not parts.netloc:
         raise StorageError(
@@ -206,8 +215,9 @@ def nodes_of(url: str, timeout_s: float) -> tuple[Nodes, dict[str, str]]:
         if scheme[3] == "+sentinel":
             return _by_sentinel(plain, timeout_s), own
         address = Address(parse_url(plain.geturl()), timeout_s)
-    except ValueError as error:
-        raise StorageError(f"the storage's URL is not right: {error}") from None
+    except (TypeError, ValueError):
+        # Not what Python says: a password without its @ is a bad port to it, and would be quoted.
+        raise StorageError("the storage's URL is not right: a port or an option cannot be read") from None
     if scheme[3] == "+cluster":
         if parts.path.strip("/") not in ("", "0"):
             raise StorageError("a cluster has database 0 only")
@@ -219,7 +229,7 @@ def _by_sentinel(parts: SplitResult, timeout_s: float) -> Single:
     user, _, hosts = parts.netloc.rpartition("@")
     master, _, db = parts.path.strip("/").partition("/")
     if not master:
-        raise ValueError("it names no master; the path is /master or /master/db")
+        raise StorageError("the storage's URL names no master; its path is /master or /master/db")
     places = [urlsplit(f"//{host}") for host in hosts.split(",")]
     sentinels = [(place.hostname or "localhost", place.port or SENTINEL_PORT) for place in places]
     # What is said of user, password and TLS holds for the servers; Sentinels are asked without.

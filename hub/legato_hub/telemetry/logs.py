@@ -1,17 +1,20 @@
 """Log records as JSON, one object a line, or as text; with the ids of the trace they belong to.
 
 Records carry facts as `extra`, never personal data or secrets; names that would hold them are masked all the same.
+A worker of several (`legato serve --workers`) puts its number into each, as `worker`.
 """
 
 import json
 import logging
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TextIO
 
 from legato_hub.config import LoggingConfig
 from legato_hub.secret import MASK
 from legato_hub.telemetry.tracing import tracer
+from legato_hub.worker import worker_number
 
 __all__ = ["JsonFormatter", "TextFormatter", "configure"]
 
@@ -67,8 +70,19 @@ class TextFormatter(logging.Formatter):
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 
+def _of_worker(number: int) -> Callable[[logging.LogRecord], bool]:
+    def mark(record: logging.LogRecord) -> bool:
+        record.worker = number
+        return True
+
+    return mark
+
+
 def configure(config: LoggingConfig, stream: TextIO | None = None) -> None:
     """Log to `stream` (standard error) and nowhere else."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if config.format == "json" else TextFormatter())
+    number = worker_number()
+    if number is not None:
+        handler.addFilter(_of_worker(number))
     logging.basicConfig(level=config.level.upper(), handlers=[handler], force=True)
