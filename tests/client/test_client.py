@@ -207,6 +207,18 @@ async def test_nobody_answers(hub: ScriptedHub) -> None:
             raise AssertionError("it must not begin")
 
 
+async def test_the_first_of_several_hubs_that_answers_is_used(hub: ScriptedHub) -> None:
+    targets = f"127.0.0.1:9, {hub.target}"
+    for identity in ({"channel_key": "key"}, {"access_token": "token"}):
+        async with AsyncExitStack() as stack:
+            connecting = legato.connect(targets, close_timeout=0, **identity)  # type: ignore[arg-type]
+            opening = asyncio.create_task(stack.enter_async_context(connecting))
+            await (await hub.accept()).welcome()
+            client = await opening
+            with pytest.raises(legato.NotFound):  # asked of the same one
+                await client.call(client.stub.GetCart, reads_pb2.GetCartRequest(resource="carts/unknown"))
+
+
 async def test_what_is_too_large_is_refused_before_it_is_kept(hub: ScriptedHub) -> None:
     async with connected(hub) as (client, stream):
         cart = client.cart(CART)
@@ -273,6 +285,7 @@ async def test_a_refused_cart_is_asked_for_again_when_it_is_wanted_again(hub: Sc
         ({"access_token": "t", "channel_key": "k"}, "either access_token or channel_key"),
         ({"channel_key": "k", "connect_timeout": None}, "give connect_timeout"),
         ({"access_token": "t", "outbox": legato.MemoryOutbox(), "client_id": "x"}, "client id of its own"),
+        ({"access_token": "t", "target": "127.0.0.1:1,,127.0.0.1:2"}, "with commas between them"),
     ],
 )
 async def test_arguments_that_make_no_sense_are_told(arguments: dict[str, object], told: str) -> None:

@@ -16,8 +16,8 @@ from legato import intents
 from legato.client import CHANNEL_OPTIONS
 from legato_adapters.reference import read_cart
 from tests.storage import valkey_servers
+from tests.support.served import Served, serve, workers
 from tests.support.shop import SKU
-from tests.support.workers import Served, serve, workers
 
 CLIENTS = 12
 """With two workers, all of these land on one of them once in two thousand runs; then the test connects more."""

@@ -50,8 +50,11 @@ async def connect(
     close_timeout: float = 5.0,
     **market: Unpack[MarketOptions],
 ) -> AsyncIterator[Hub]:
-    """A connection to the hub at `target` ("host:port") for as long as the block runs.
+    """A connection to the hub at `target` for as long as the block runs.
 
+    target           "host:port", or several hubs that share a storage, "host:port,host:port": one is used at a time,
+                     the first that answers, then the next one whenever it goes. Give each client another order to
+                     spread them, or name a load balancer
     access_token     the identity's token, or an async function that gives one and is asked again when it ends
     channel_key      instead: a sales channel's key, for which the hub starts an anonymous session in `market`
     channel, name    kind ("web", "app", "pos", …) and name for people of this sales channel, as others see it
@@ -72,18 +75,23 @@ async def connect(
         raise ValueError("the outbox has a client id of its own")
     if channel_key is not None and connect_timeout is None:
         raise ValueError("a session is started at the hub: give connect_timeout, or an access_token")
+    targets = [one.strip() for one in target.split(",")]
+    if not all(targets):
+        raise ValueError('target is "host:port", or several with commas between them')
     box = outbox or MemoryOutbox(client_id)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(box.close)
+        rpc_channels = [] if rpc_channel is None else [rpc_channel]
         if rpc_channel is None:
-            rpc_channel = _open(target, credentials)
-            stack.push_async_callback(rpc_channel.close)
+            for one in targets:
+                rpc_channels.append(_open(one, credentials))
+                stack.push_async_callback(rpc_channels[-1].close)
         hello = stream_pb2.Hello(
             client_id=box.client_id,
             channel=stream_pb2.Channel(kind=channel, name=name),
             user_agent=f"legato-python/{__version__}",
         )
-        link = Link(rpc_channel, hello, box, channel_key or "")
+        link = Link(rpc_channels, hello, box, channel_key or "")
         hub = Hub(link)
         await _authorise(link, access_token, market, connect_timeout)
         task = asyncio.create_task(link.run(), name="legato link")

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import grpc.aio
@@ -60,10 +61,14 @@ class Signal:
 
 
 class Link:
-    """One client's link to the hub. All methods are for the event loop's own thread."""
+    """One client's link to the hub, or to one of several at a time. All methods are for the event loop's own thread."""
 
-    def __init__(self, rpc_channel: grpc.aio.Channel, hello: stream_pb2.Hello, outbox: Outbox, token: str) -> None:
-        self.stub: OrchestratorServiceAsyncStub = orchestrator_service_pb2_grpc.OrchestratorServiceStub(rpc_channel)
+    def __init__(
+        self, rpc_channels: Iterable[grpc.aio.Channel], hello: stream_pb2.Hello, outbox: Outbox, token: str
+    ) -> None:
+        self._stubs: deque[OrchestratorServiceAsyncStub] = deque(
+            map(orchestrator_service_pb2_grpc.OrchestratorServiceStub, rpc_channels)
+        )
         self.core = Connection(hello)
         self.outbox = outbox
         self.token = token
@@ -94,6 +99,11 @@ class Link:
     @property
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+    @property
+    def stub(self) -> "OrchestratorServiceAsyncStub":
+        """Of the hub that is used now: of several, the next one after each end of a stream."""
+        return self._stubs[0]
 
     # What callers want.
 
@@ -176,8 +186,14 @@ class Link:
         self, method: "grpc.aio.UnaryUnaryMultiCallable[_Request, _Response]", request: _Request, timeout: float
     ) -> _Response:
         """A unary call under the present token."""
-        with translated():
-            return await method(request, timeout=timeout, metadata=self._metadata())
+        try:
+            with translated():
+                return await method(request, timeout=timeout, metadata=self._metadata())
+        except errors.Unavailable:
+            # While there is a stream, that it stands says more about its hub than one call does.
+            if not self.core.open:
+                self._stubs.rotate(-1)
+            raise
 
     # The one task.
 
@@ -219,6 +235,7 @@ class Link:
                 sender.cancel()
         finally:
             call.cancel()
+            self._stubs.rotate(-1)
             self.core.closed(error, self._now)
             self._act()
 

@@ -1,4 +1,4 @@
-"""`legato serve --workers` as an operator runs it, on a Valkey of its own."""
+"""`legato serve`, alone or with workers, as an operator runs it on a Valkey that hubs share."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ TIMEOUT_S = 45.0
 
 
 class Served:
-    """The process that looks after workers. Logs are read one after the other, as they come."""
+    """A hub's process, or the one that looks after its workers. Logs are read one after the other, as they come."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -82,14 +82,20 @@ async def serve(folder: Path, *arguments: str, **environ: str) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def workers(folder: Path, storage: str, count: int, *arguments: str, **environ: str) -> AsyncIterator[Served]:
-    """Workers that serve on a port that the system chose."""
-    given = ("--listen", "127.0.0.1:0", "--storage", storage, "--workers", str(count), *arguments)
-    async with serve(folder, *given, **environ) as served:
-        for _ in range(count):
-            await served.log("a worker serves")
+async def hub(folder: Path, storage: str, *arguments: str, **environ: str) -> AsyncIterator[Served]:
+    """A hub that serves, on a port that the system chose unless told otherwise."""
+    async with serve(folder, "--listen", "127.0.0.1:0", "--storage", storage, *arguments, **environ) as served:
         async with asyncio.timeout(TIMEOUT_S):
             line = (await _line(served.process.stdout)).decode()
         assert line.startswith("legato serves on 127.0.0.1:"), line
         served.target = line.split()[-1]
+        yield served
+
+
+@asynccontextmanager
+async def workers(folder: Path, storage: str, count: int) -> AsyncIterator[Served]:
+    """One with workers, all of which serve."""
+    async with hub(folder, storage, "--workers", str(count)) as served:
+        for _ in range(count):
+            await served.log("a worker serves")
         yield served
