@@ -40,8 +40,8 @@ $(VENDURE): peers/vendure/package-lock.json peers/vendure/package.json
 	touch $@
 
 .PHONY: demo
-demo: .venv/hub.stamp $(if $(filter vendure,$(BACKEND)),$(VENDURE)) ## three live channels on one cart; ONCE=1 plays a script, BACKEND=vendure uses a real shop
-	exec legato demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(BACKEND),--backend $(BACKEND))
+demo: .venv/hub.stamp $(if $(filter vendure,$(BACKEND)),$(VENDURE)) ## three live channels on one cart; ONCE=1 plays a script, HUBS=2 runs two hubs, BACKEND=vendure a real shop
+	exec legato demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(BACKEND),--backend $(BACKEND)) $(if $(HUBS),--hubs $(HUBS))
 
 .PHONY: test
 test: setup $(VENDURE) lint ## everything: set-up, lint, all tests

@@ -136,13 +136,13 @@ async def plain(stage: Stage, stop: asyncio.Event) -> None:
             raise outcome
 
 
-async def _live(backend: str) -> None:
+async def _live(backend: str, hubs: int) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    print(f"starting a hub on {backend} …", flush=True)
-    async with open_stage(backend) as stage:
+    print(f"starting {'a hub' if hubs == 1 else f'{hubs} hubs'} on {backend} …", flush=True)
+    async with open_stage(backend, hubs) as stage:
         if sys.stdin.isatty() and sys.stdout.isatty():
             app = LiveDemo(stage)
             running = asyncio.create_task(app.run_async())
@@ -155,10 +155,10 @@ async def _live(backend: str) -> None:
         else:
             await plain(stage, stop)
         print("draining …", flush=True)
-    print("the hub has drained and stopped", flush=True)
+    print(f"{'the hub has' if hubs == 1 else 'the hubs have'} drained and stopped", flush=True)
 
 
-def main(backend: str) -> int:
+def main(backend: str, hubs: int) -> int:
     """The exit status."""
-    asyncio.run(_live(backend))
+    asyncio.run(_live(backend, hubs))
     return 0

@@ -1,13 +1,16 @@
-"""The till's network: a forwarder to the hub that can be cut and mended."""
+"""The till's network: a forwarder to the hubs that can be cut and mended."""
 
 import asyncio
+import contextlib
+from collections.abc import Sequence
 
 
 class Network:
-    """Forwards connections to a port. While it is cut, open connections are dead and new ones are refused."""
+    """Forwards each connection to the first of some ports that takes it. While it is cut, open connections are dead and
+    new ones are refused."""
 
-    def __init__(self, port: int) -> None:
-        self._to = port
+    def __init__(self, ports: Sequence[int]) -> None:
+        self._to = ports
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -32,10 +35,12 @@ class Network:
         self._writers.clear()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            there, back = await asyncio.open_connection("127.0.0.1", self._to)
-        except OSError:
-            writer.transport.abort()  # The hub is down: so is what leads to it.
+        for port in self._to:
+            with contextlib.suppress(OSError):
+                there, back = await asyncio.open_connection("127.0.0.1", port)
+                break
+        else:
+            writer.transport.abort()  # All hubs are down: so is what leads to them.
             return
         self._writers |= {writer, back}
         for source, sink in ((reader, back), (there, writer)):

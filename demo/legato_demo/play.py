@@ -1,7 +1,7 @@
 """What `legato demo` starts."""
 
 
-def main(once: bool, backend: str) -> int:
+def main(once: bool, backend: str, hubs: int) -> int:
     """Play the script once, or run the live demo; the exit status."""
     from legato_demo.shops import SHOPS
 
@@ -11,7 +11,7 @@ def main(once: bool, backend: str) -> int:
     if once:
         from legato_demo import script
 
-        return script.main(backend)
+        return script.main(backend, hubs)
     from legato_demo import live
 
-    return live.main(backend)
+    return live.main(backend, hubs)

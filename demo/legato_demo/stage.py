@@ -10,23 +10,21 @@ from tempfile import TemporaryDirectory
 import legato
 from legato_demo.channels import Channel
 from legato_demo.hub_process import HubProcess
+from legato_demo.hubs import Hubs, open_hubs
 from legato_demo.identities import Identities
-from legato_demo.network import Network
-from legato_demo.shops import SHOPS, Shop
 
 HELP = (
     "web add 2 [SKU] · app set 5 [SKU] · till remove [SKU] · web code WELCOME10 · web note TEXT · "
-    "cut · mend (the till's network) · kill · start (the hub) · auto · help · quit"
+    "cut · mend (the till's network) · kill · start (the hub; of several: kill 2) · auto · help · quit"
 )
 
 
 class Stage:
     """What is on the stage."""
 
-    def __init__(self, shop: Shop, hub: HubProcess, network: Network, channels: list[Channel]) -> None:
-        self.shop = shop
-        self.hub = hub
-        self.network = network
+    def __init__(self, hubs: Hubs, channels: list[Channel]) -> None:
+        self.shop = hubs.shop
+        self.hubs = hubs
         self.channels = {channel.label: channel for channel in channels}
 
     async def do(self, text: str) -> tuple[str, legato.PendingCommand | None]:
@@ -38,17 +36,19 @@ class Stage:
             case ["help"]:
                 return HELP, None
             case ["cut"]:
-                await self.network.cut()
+                await self.hubs.network.cut()
                 return "the till has no network", None
             case ["mend"]:
-                await self.network.mend()
+                await self.hubs.network.mend()
                 return "the till's network is back", None
-            case ["kill"]:
-                await self.hub.kill()
-                return "the hub was killed with SIGKILL", None
-            case ["start"]:
-                await self.hub.start()
-                return "the hub is up again", None
+            case ["kill", *number]:
+                hub = self._hub(number)
+                await hub.kill()
+                return f"{hub.name} was killed with SIGKILL", None
+            case ["start", *number]:
+                hub = self._hub(number)
+                await hub.start()
+                return f"{hub.name} is up again", None
             case [label, verb, *rest] if label in self.channels:
                 return f"{label}: {verb} {' '.join(rest)}", self._move(self.channels[label], verb, rest)
         raise ValueError(f"no such move. {HELP}")
@@ -70,6 +70,14 @@ class Stage:
             case _:
                 raise ValueError(f"no such move. {HELP}")
         return channel.cart.submit(intent)
+
+    def _hub(self, number: list[str]) -> HubProcess:
+        match number:
+            case []:
+                return self.hubs.all[0]
+            case [text] if text.isdecimal() and 1 <= int(text) <= len(self.hubs.all):
+                return self.hubs.all[int(text) - 1]
+        raise ValueError(f"there is no such hub; there are {len(self.hubs.all)}")
 
     def _line(self, channel: Channel, sku: list[str]) -> str:
         wanted = sku[0] if sku else self.shop.sku
@@ -96,32 +104,28 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(backend: str) -> AsyncIterator[Stage]:
-    """A running stage; leaving it drains the hub."""
+async def open_stage(backend: str, count: int = 1) -> AsyncIterator[Stage]:
+    """A running stage; leaving it drains the hubs."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="legato-demo-")))
-        shop = await stack.enter_async_context(SHOPS[backend](folder))
-        hub = HubProcess(folder, shop.config)
-        await hub.start()
-        stack.push_async_callback(hub.stop)
-        network = Network(hub.port)
-        await network.mend()
-        stack.push_async_callback(network.cut)
-        identities = Identities(hub.secret)
+        hubs = await stack.enter_async_context(open_hubs(folder, backend, count))
+        for hub in hubs.all:
+            await hub.start()
+        stack.push_async_callback(hubs.stop)
+        identities = Identities(hubs.secret)
         credential = identities.customer("ada", "Ada")
         channels = []
         for label in ("web", "app"):
             client = await stack.enter_async_context(
-                legato.connect(hub.target, channel_key=f"dev-{label}", channel=label)
+                legato.connect(hubs.targets(label), channel_key=f"dev-{label}", channel=label)
             )
             await client.sign_in(credential)
             cart = await client.create_cart() if label == "web" else client.active_cart()
             channels.append(Channel(label, client, cart))
         code = (await channels[0].hub.share_cart(channels[0].cart.id)).code
         token = identities.terminal("till-4", "berlin")
-        target = f"127.0.0.1:{network.port}"
         client = await stack.enter_async_context(
-            legato.connect(target, access_token=token, channel="pos", name="Till 4")
+            legato.connect(hubs.targets("till"), access_token=token, channel="pos", name="Till 4")
         )
         channels.append(Channel("till", client, await client.look_up_cart(code)))
-        yield Stage(shop, hub, network, channels)
+        yield Stage(hubs, channels)

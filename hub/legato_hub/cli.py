@@ -186,15 +186,16 @@ def demo(
         bool, typer.Option("--once", help="Play the script and leave; status 0 only if all agree.")
     ] = False,
     backend: Annotated[str, typer.Option(help="reference, or vendure for a real shop.")] = "reference",
+    hubs: Annotated[int, typer.Option(min=1, max=9, help="More than one share a Valkey that the demo starts.")] = 1,
 ) -> None:
-    """Run a hub and three live channels side by side."""
+    """Run a hub, or several, and three live channels side by side."""
     from importlib import import_module
 
     try:
         main = import_module("legato_demo.play").main
     except ModuleNotFoundError as error:
         refuse(f"the demo needs the extra `demo`: pip install 'legato[demo]' ({error})")
-    raise typer.Exit(main(once, backend))
+    raise typer.Exit(main(once, backend, hubs))
 
 
 if __name__ == "__main__":

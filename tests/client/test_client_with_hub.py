@@ -95,7 +95,7 @@ async def test_every_wish_of_a_cart(hub: RunningHub) -> None:
 
 
 async def test_a_cut_off_channel_resumes_by_deltas(hub: RunningHub) -> None:
-    network = Network(hub.hub.port)
+    network = Network([hub.hub.port])
     await network.mend()
     async with (
         legato.connect(hub.target, channel_key="dev-web") as web,

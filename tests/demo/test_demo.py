@@ -42,6 +42,40 @@ async def test_the_play_ends_well(backend: str) -> None:
     assert "drained and stopped" in text
 
 
+@pytest.mark.timeout(PLAY_TIMEOUT_S + 30)
+async def test_the_play_on_two_hubs_ends_well() -> None:
+    process = await legato("demo", "--once", "--hubs", "2")
+    async with asyncio.timeout(PLAY_TIMEOUT_S):
+        output, _ = await process.communicate()
+    text = output.decode()
+    assert process.returncode == 0, text
+    assert "hub2  is dead (exit code -9)" in text
+    for channel in ("app", "till"):
+        assert f"{channel:>5}  went on at another hub, by deltas" in text
+    assert text.count(f": {EXPECTED}}}") == 6, "three channels, two hubs and the backend"
+    digests = {line.split()[-1] for line in text.splitlines() if "revision" in line}
+    assert len(digests) == 1, text
+    assert "drained and stopped" in text
+
+
+@pytest.mark.timeout(90)
+async def test_the_live_demo_goes_on_without_one_of_two_hubs() -> None:
+    async with open_stage("reference", 2) as stage:
+        for label in stage.channels:
+            await stage.do(f"{label} add 1")
+        for channel in stage.channels.values():
+            await channel.shows({stage.shop.sku: 3})
+        await stage.do("kill 2")
+        for label in stage.channels:
+            await stage.do(f"{label} add 1")
+        for channel in stage.channels.values():
+            await channel.shows({stage.shop.sku: 6})
+        with pytest.raises(ValueError, match="there are 2"):
+            await stage.do("kill 3")
+        await stage.do("start 2")
+        assert stage.hubs.all[1].runs
+
+
 async def test_without_a_terminal_the_script_moves_and_a_signal_drains() -> None:
     process = await legato("demo")
     assert process.stdout is not None

@@ -225,18 +225,18 @@ def test_serve_on_valkey_names_the_extra_it_needs(tmp_path: Path) -> None:
 
 
 def test_demo_leaves_with_the_status_of_the_play(monkeypatch: pytest.MonkeyPatch) -> None:
-    played: list[tuple[bool, str]] = []
+    played: list[tuple[bool, str, int]] = []
 
-    def main(once: bool, backend: str) -> int:
-        played.append((once, backend))
+    def main(once: bool, backend: str, hubs: int) -> int:
+        played.append((once, backend, hubs))
         return 3
 
     module = types.ModuleType("legato_demo.play")
     vars(module)["main"] = main
     monkeypatch.setitem(sys.modules, "legato_demo.play", module)
     assert legato("demo").exit_code == 3
-    assert legato("demo", "--once", "--backend", "vendure").exit_code == 3
-    assert played == [(False, "reference"), (True, "vendure")]
+    assert legato("demo", "--once", "--backend", "vendure", "--hubs", "2").exit_code == 3
+    assert played == [(False, "reference", 1), (True, "vendure", 2)]
 
 
 def test_demo_names_the_extra_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,10 @@
 
 An adapter is named by its factory, "module:factory". The factory is any callable that takes its options as keyword
 arguments and returns an `Adapter`; it opens nothing, `start` does.
+
+Where several hubs serve one backend, each has an adapter of its own unless the adapter is a process of its own; for a
+worker of several on one machine LEGATO_WORKER is set, to its number. An adapter that cannot be one of many there
+refuses, with ValueError.
 """
 
 import importlib
