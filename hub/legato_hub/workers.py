@@ -9,6 +9,7 @@ as long as it keeps dying. SIGTERM and SIGINT drain all of them.
 """
 
 import asyncio
+import errno
 import logging
 import signal
 import socket
@@ -164,15 +165,25 @@ def held_port(listen: str) -> Iterator[str]:
     with ExitStack() as held:
         try:
             places = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            missing: OSError | None = OSError(f"{host} has no address")
             for family, _, _, _, (name, _, *rest) in places:
-                if port != "0":
-                    # Workers of two hubs would share a port silently: only who does not want to share is told.
-                    with socket.socket(family) as probe:
-                        _bind(probe, (name, int(port), *rest), socket.SO_REUSEADDR)
-                # Bound and not listening: it keeps the port, and gets no connections.
-                keeper = held.enter_context(socket.socket(family))
-                _bind(keeper, (name, int(port), *rest), socket.SO_REUSEADDR, socket.SO_REUSEPORT)
-                port = str(keeper.getsockname()[1])
+                try:
+                    if port != "0":
+                        # Workers of two hubs would share a port silently: only who does not want to share is told.
+                        with socket.socket(family) as probe:
+                            _bind(probe, (name, int(port), *rest), socket.SO_REUSEADDR)
+                    # Bound and not listening: it keeps the port, and gets no connections.
+                    keeper = held.enter_context(socket.socket(family))
+                    _bind(keeper, (name, int(port), *rest), socket.SO_REUSEADDR, socket.SO_REUSEPORT)
+                except OSError as error:
+                    # A name may have an address that this machine has not, like localhost without IPv6.
+                    if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                        raise
+                    missing = missing and error
+                else:
+                    missing, port = None, str(keeper.getsockname()[1])
+            if missing is not None:
+                raise missing
         except OSError as error:
             raise OSError(f"cannot listen on {listen}: {error.strerror or error}") from error
         yield f"{host}:{port}"
@@ -196,9 +207,12 @@ async def run(workers: Workers, says: str, stop_timeout_s: float) -> None:
     told.cancel()
     serving.cancel()
     (outcome,) = await asyncio.gather(serving, return_exceptions=True)
-    await workers.stop(stop_timeout_s)
-    if isinstance(outcome, Exception):
-        raise outcome
+    try:
+        await workers.stop(stop_timeout_s)
+    finally:
+        # Why it ended comes before how.
+        if isinstance(outcome, Exception):
+            raise outcome
 
 
 def supervise(config: Config, count: int, file: Path | None, environ: Mapping[str, str]) -> None:

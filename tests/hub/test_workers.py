@@ -3,13 +3,14 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
 import pytest
 
 from legato_hub import workers
-from legato_hub.workers import Workers, WorkersFailedError
+from legato_hub.workers import Workers, WorkersFailedError, held_port
 
 SERVES = "import os; os.write(0, b'x'); "
 STAYS = "os.read(0, 1)"
@@ -32,6 +33,26 @@ async def serving(supervisor: Workers, capfd: pytest.CaptureFixture[str]) -> "as
 async def end(task: "asyncio.Task[None]") -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+def test_a_name_may_have_an_address_that_the_machine_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    places: list[str] = ["192.0.2.1", "127.0.0.1"]
+
+    def resolve(host: str, port: str, **_: object) -> list[tuple[object, ...]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (place, int(port))) for place in places]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with held_port("here:0") as address:
+        host, _, port = address.rpartition(":")
+        assert host == "here"
+        # Whoever shares it may listen there, and nobody else.
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", int(port)))
+        with socket.create_server(("127.0.0.1", int(port)), reuse_port=True):
+            pass
+    places.pop()
+    with pytest.raises(OSError, match="cannot listen on here:1: Cannot assign"), held_port("here:1"):
+        pass
 
 
 async def test_what_never_serves_ends_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,6 +71,19 @@ def test_a_wrong_url_is_told_without_its_password(url: str, reason: str) -> None
     assert "secret" not in str(caught.value)
 
 
+async def test_a_wrong_password_is_told_and_not_shown(own_server: servers.Server) -> None:
+    with servers.client(own_server.port) as server:
+        server.config_set("requirepass", "right")
+    place = f"@127.0.0.1:{own_server.port}"
+    for url in (f"valkey://:hidden{place}", f"valkey://somebody:hidden{place}"):
+        with pytest.raises(StorageError, match="invalid username-password") as caught:
+            await ValkeyStorage.from_url(url, timeout_s=0.5).open()
+        assert "hidden" not in str(caught.value)
+    storage = ValkeyStorage.from_url(f"valkey://:right{place}")
+    await storage.open()
+    await storage.close()
+
+
 async def test_nobody_there_is_told() -> None:
     port = servers.free_port()
     with pytest.raises(StorageError, match=f"127.0.0.1:{port}"):
