@@ -4,18 +4,23 @@ command done once. The hubs share one Valkey, and one backend that is a process 
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import grpc.aio
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import legato
 from legato import intents
 from legato_adapters.reference import read_cart
+from legato_hub.server import Hub
 from tests.storage import valkey_servers
 from tests.support.adapter_process import running_adapter
+from tests.support.hub import hub_config
 from tests.support.served import Served, hub
 from tests.support.shop import SKU
 
@@ -62,10 +67,14 @@ async def shows(cart: legato.CartHandle, steps: int) -> None:
             return
 
 
-def await_backend(shop: str, cart: str, lines: dict[str, int]) -> None:
-    """A file tells nobody when it has changed."""
-    while read_cart(shop, cart) != lines:
-        time.sleep(0.01)
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for what tells nobody, as a file."""
+
+    def wait() -> None:
+        while not holds():
+            time.sleep(0.01)
+
+    await asyncio.to_thread(wait)
 
 
 # Where the hub dies with the third command: before the backend has it, before the hub has it, before anybody is told.
@@ -115,9 +124,36 @@ async def test_a_draining_hub_is_left_at_once_and_ends_what_it_began(tmp_path: P
         ]
         carts = [await client.create_cart() for client in (slow, web)]
         waiting = carts[0].submit(intents.add(SKU, 1))
-        await asyncio.to_thread(await_backend, hubs.shop, carts[0].id, {SKU: 1})
+        await until(lambda: read_cart(hubs.shop, carts[0].id) == {SKU: 1})
         hubs.first.process.send_signal(signal.SIGTERM)
+        async for view in carts[1].watch():
+            if not view.connected:
+                break
         await carts[1].add(SKU, 2)
         assert not waiting.done(), "the first hub is still busy"
         assert (await waiting.result(45)).cursor.revision == 2
         assert await hubs.first.ended() == 0
+
+
+async def test_a_draining_hub_takes_no_more_connections_while_a_command_runs(tmp_path: Path) -> None:
+    """So that the other workers of its port, or the others behind a balancer, get them."""
+    draining = Hub(hub_config(tmp_path, grace_seconds=20.0), failpoints="write.after_adapter=sleep:2@2")
+    await draining.start()
+    target = f"127.0.0.1:{draining.port}"
+    async with legato.connect(target, channel_key="dev-web") as web:
+        cart = await web.create_cart()
+        waiting = cart.submit(intents.add(SKU, 1))
+        shop = str(tmp_path / "reference.sqlite3")
+        await until(lambda: read_cart(shop, cart.id) == {SKU: 1})
+        stopping = asyncio.create_task(draining.stop())
+        await until(lambda: draining.connections.draining)
+        with pytest.raises(legato.Unavailable):
+            async with legato.connect(target, access_token=web.access_token, connect_timeout=0.5):
+                raise AssertionError("it must not begin")
+        async with grpc.aio.insecure_channel(target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            stub: Any = health_pb2_grpc.HealthStub(channel)  # its published types have no methods
+            with pytest.raises(grpc.aio.AioRpcError, match="Connection refused"):
+                await stub.Check(health_pb2.HealthCheckRequest())
+        assert not waiting.done()
+        assert (await waiting.result(45)).cursor.revision == 2
+        await stopping
