@@ -15,10 +15,11 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from legato_hub.cli import refuse
 from legato_hub.config import Config
@@ -26,6 +27,7 @@ from legato_hub.telemetry import logs
 from legato_hub.worker import VARIABLE
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 START_TIMEOUT_S = 60.0
 """From the start of a worker until it must serve."""
@@ -70,9 +72,9 @@ class Workers:
         """Start all, print a line when they serve, keep them running. Raise WorkersFailedError."""
         # One alone first: what is wrong for all of them is then said once, and a new storage is made by one.
         workers = [await self._start(0)]
-        workers += await asyncio.gather(*map(self._start, range(1, self._count)))
+        workers += await _together(map(self._start, range(1, self._count)))
         print(says, flush=True)
-        await asyncio.gather(*map(self._keep, workers))
+        await _together(map(self._keep, workers))
 
     async def stop(self, timeout_s: float) -> None:
         """Let all drain. Raise WorkersFailedError if one did not end by itself and well; none runs then either."""
@@ -97,7 +99,8 @@ class Workers:
         """A worker that serves. Raise WorkersFailedError."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        with theirs:
+        with theirs, ExitStack() as undo:
+            undo.callback(ours.close)
             process = await asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=theirs.fileno(),
@@ -105,6 +108,7 @@ class Workers:
                 # Ctrl-C in the terminal is for this process, which then tells the workers.
                 start_new_session=True,
             )
+            undo.pop_all()
         worker = self._workers[number] = Worker(number, process, ours)
         told = asyncio.create_task(asyncio.get_running_loop().sock_recv(ours, 1))
         ended = asyncio.create_task(process.wait())
@@ -138,7 +142,7 @@ class Workers:
                 _log.error("a worker %s; it is started again", _end(worker.process), extra=told)
             while True:
                 worker.line.close()
-                await asyncio.sleep(min(LAST_DELAY_S, FIRST_DELAY_S * 2 ** (failures - 1)) if failures else 0)
+                await asyncio.sleep(_delay_s(failures))
                 try:
                     worker = await self._start(worker.number)
                 except WorkersFailedError as error:
@@ -150,6 +154,21 @@ class Workers:
                 else:
                     failed_starts = 0
                     break
+
+
+async def _together(work: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """As `asyncio.gather`, but the first that fails ends the others."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _delay_s(failures: int) -> float:
+    return min(LAST_DELAY_S, FIRST_DELAY_S * 2.0 ** min(failures - 1, 30)) if failures else 0.0
 
 
 def _end(process: Process) -> str:
@@ -227,7 +246,8 @@ def supervise(config: Config, count: int, file: Path | None, environ: Mapping[st
     if not hasattr(socket, "SO_REUSEPORT"):
         refuse("--workers needs SO_REUSEPORT, which this system does not have")
     logs.configure(config.logging)
-    command = [sys.executable, "-m", "legato_hub.cli", "serve", *(("--config", str(file)) if file else ())]
+    # -P: as for the console script, the working directory is no place to import from.
+    command = [sys.executable, "-P", "-m", "legato_hub.cli", "serve", *(("--config", str(file)) if file else ())]
     try:
         with held_port(config.server.listen) as address:
             workers = Workers(command, {**environ, "LEGATO_SERVER__LISTEN": address}, count)

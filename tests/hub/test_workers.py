@@ -55,6 +55,10 @@ def test_a_name_may_have_an_address_that_the_machine_has_not(monkeypatch: pytest
         pass
 
 
+def test_delays_grow_to_a_bound_and_no_further() -> None:
+    assert [workers._delay_s(failures) for failures in (0, 1, 2, 3, 7, 5_000)] == [0, 0.25, 0.5, 1, 15, 15]
+
+
 async def test_what_never_serves_ends_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "START_TIMEOUT_S", 0.2)
     supervisor = looked_after("import os; os.read(0, 1)")
