@@ -32,6 +32,9 @@ _T = TypeVar("_T")
 START_TIMEOUT_S = 60.0
 """From the start of a worker until it must serve."""
 
+END_TIMEOUT_S = 5.0
+"""From the end of a worker's line until it must have ended itself."""
+
 FIRST_DELAY_S, LAST_DELAY_S = 0.25, 15.0
 """Bounds of the delay before a worker that died is started again."""
 
@@ -115,7 +118,9 @@ class Workers:
         try:
             await asyncio.wait({told, ended}, timeout=START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
             if not (told.done() and told.result()):
-                if process.returncode is None:
+                if told.done():  # its end of the line closed, as it does when a process ends
+                    await asyncio.wait({ended}, timeout=END_TIMEOUT_S)
+                if not ended.done():
                     process.kill()
                 await ended
                 raise WorkersFailedError(f"worker {number} does not start: it {_end(process)}")

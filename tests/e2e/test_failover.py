@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 import legato
 from legato import intents
 from legato_adapters.reference import read_cart
+from legato_hub.failpoints import Failpoints
 from legato_hub.server import Hub
 from tests.storage import valkey_servers
 from tests.support.adapter_process import running_adapter
@@ -118,7 +119,7 @@ async def test_a_hub_that_hangs_is_left(tmp_path: Path) -> None:
 
 async def test_a_draining_hub_is_left_at_once_and_ends_what_it_began(tmp_path: Path) -> None:
     """The slow command keeps the first hub up; nobody else waits for it."""
-    async with two_hubs(tmp_path, failpoints="write.after_adapter=sleep:4@3") as hubs, AsyncExitStack() as stack:
+    async with two_hubs(tmp_path, failpoints="write.after_adapter=sleep:8@3") as hubs, AsyncExitStack() as stack:
         slow, web = [
             await stack.enter_async_context(legato.connect(hubs.targets, channel_key="dev-web")) for _ in range(2)
         ]
@@ -135,16 +136,31 @@ async def test_a_draining_hub_is_left_at_once_and_ends_what_it_began(tmp_path: P
         assert await hubs.first.ended() == 0
 
 
+class Held(Failpoints):
+    """A place where a passage waits until it is released."""
+
+    def __init__(self, point: str, at: int) -> None:
+        super().__init__()
+        self.reached, self.released = asyncio.Event(), asyncio.Event()
+        self._point, self._left = point, at
+
+    async def passed(self, point: str) -> None:
+        self._left -= point == self._point
+        if point == self._point and not self._left:
+            self.reached.set()
+            await self.released.wait()
+
+
 async def test_a_draining_hub_takes_no_more_connections_while_a_command_runs(tmp_path: Path) -> None:
     """So that the other workers of its port, or the others behind a balancer, get them."""
-    draining = Hub(hub_config(tmp_path, grace_seconds=20.0), failpoints="write.after_adapter=sleep:2@2")
+    draining, held = Hub(hub_config(tmp_path, grace_seconds=20.0)), Held("write.after_adapter", 2)
+    draining._failpoints = held
     await draining.start()
     target = f"127.0.0.1:{draining.port}"
     async with legato.connect(target, channel_key="dev-web") as web:
         cart = await web.create_cart()
         waiting = cart.submit(intents.add(SKU, 1))
-        shop = str(tmp_path / "reference.sqlite3")
-        await until(lambda: read_cart(shop, cart.id) == {SKU: 1})
+        await held.reached.wait()
         stopping = asyncio.create_task(draining.stop())
         await until(lambda: draining.connections.draining)
         with pytest.raises(legato.Unavailable):
@@ -154,6 +170,6 @@ async def test_a_draining_hub_takes_no_more_connections_while_a_command_runs(tmp
             stub: Any = health_pb2_grpc.HealthStub(channel)  # its published types have no methods
             with pytest.raises(grpc.aio.AioRpcError, match="Connection refused"):
                 await stub.Check(health_pb2.HealthCheckRequest())
-        assert not waiting.done()
+        held.released.set()
         assert (await waiting.result(45)).cursor.revision == 2
         await stopping
