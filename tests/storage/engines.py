@@ -62,6 +62,7 @@ class ValkeyEngine:
 
     def __init__(self, url: str, ports: tuple[int, ...]) -> None:
         self.url = url % ports[0]
+        self.ports = ports
         self._started: list[ValkeyStorage] = []
         for port in ports:
             with valkey_servers.client(port) as server:

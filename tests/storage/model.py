@@ -45,8 +45,8 @@ class Kept:
     slot: Slot | None = None
     highest_fence: int = 0
     last_seqs: dict[str, int] = field(default_factory=dict)
-    by_seq: dict[tuple[str, int], tuple[CommandKey, bytes]] = field(default_factory=dict)
-    stateless: dict[str, tuple[CommandKey, bytes]] = field(default_factory=dict)
+    by_seq: dict[tuple[str, int], tuple[CommandKey, bytes | None]] = field(default_factory=dict)
+    stateless: dict[str, tuple[CommandKey, bytes | None]] = field(default_factory=dict)
     evicted: list[str] = field(default_factory=list)
     closed: bool = False
     tombstone: bool = False
@@ -54,7 +54,7 @@ class Kept:
 
 
 class Model:
-    """Synchronous `Storage` of one epoch, with `told`: what a follower of every resource has heard."""
+    """Synchronous `Storage` of one epoch, with `told` and `lost`: what a follower of every resource has heard."""
 
     def __init__(self, epoch: str, *, durable: bool, log_length: int) -> None:
         self.epoch = epoch
@@ -64,6 +64,7 @@ class Model:
         self.records: dict[str, tuple[bytes, int]] = {}
         self.sets: dict[str, set[str]] = {}
         self.told: list[Update] = []
+        self.lost: list[str] = []
 
     def _cursor(self, kept: Kept) -> Cursor:
         return Cursor(self.epoch, kept.revision)
@@ -77,10 +78,14 @@ class Model:
             if (key.client_id, key.seq) not in kept.by_seq:
                 return Refusal.ALREADY_PROCESSED
             of_seq, result = kept.by_seq[key.client_id, key.seq]
+            if result is None:
+                return Refusal.ALREADY_PROCESSED
             same = (of_seq.command_id, of_seq.body_hash) == (key.command_id, key.body_hash)
             return Repeated(result) if same else Refusal.REUSED
         for known, result in [*kept.by_seq.values(), *kept.stateless.values()]:
             if known.command_id == key.command_id:
+                if result is None:
+                    return Refusal.ALREADY_PROCESSED
                 if known.body_hash != key.body_hash:
                     return Refusal.REUSED
                 if key.seq == last + 1:
@@ -117,7 +122,7 @@ class Model:
     def _row(self, resource: str, now: int | None) -> Kept:
         return self.kept.setdefault(resource, Kept(since=now))
 
-    def _store_result(self, kept: Kept, key: CommandKey, result: bytes) -> None:
+    def _store_result(self, kept: Kept, key: CommandKey, result: bytes | None) -> None:
         if key.seq:
             kept.last_seqs[key.client_id] = key.seq
             kept.by_seq[key.client_id, key.seq] = (key, result)
@@ -163,6 +168,21 @@ class Model:
         if commit.fence:
             kept.slot = None
         return Committed(self._cursor(kept), self.durable)
+
+    def erase(self, resource: str, now: int) -> None:
+        kept = self._row(resource, now)
+        if kept.slot is not None:
+            key = kept.slot.key
+            known = [*kept.by_seq.values(), *kept.stateless.values()]
+            new = all(other.command_id != key.command_id for other, _ in known)
+            if new and (not key.seq or key.seq == kept.last_seqs.get(key.client_id, 0) + 1):
+                self._store_result(kept, key, None)
+        kept.by_seq = {at: (key, None) for at, (key, _) in kept.by_seq.items()}
+        kept.stateless = {at: (key, None) for at, (key, _) in kept.stateless.items()}
+        kept.revision += 1
+        kept.slot, kept.tombstone, kept.since = None, True, now
+        kept.entries, kept.log, kept.adapter_state, kept.version = {}, [], b"", ""
+        self.lost.append(resource)
 
     def release(self, slot: Slot) -> bool:
         kept = self.kept.get(slot.resource, Kept())

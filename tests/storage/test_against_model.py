@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -75,8 +76,9 @@ class StorageMachine(RuleBasedStateMachine):
         """Open, and follow both resources."""
         storage = self.run(self.engine.start(log_length=LOG_LENGTH))
         self.told: list[Update] = []
+        self.lost: list[str] = []
         for resource in ("carts/a", "carts/b"):
-            storage.follow(resource, self.told.append)
+            storage.follow(resource, self.told.append, lost=partial(self.lost.append, resource))
         return storage
 
     def teardown(self) -> None:
@@ -180,6 +182,12 @@ class StorageMachine(RuleBasedStateMachine):
         slot = data.draw(st.sampled_from(self.slots), "slot")
         assert self.run(self.storage.release(slot)) == self.model.release(slot)
 
+    @rule(resource=resources, really=st.sampled_from([False, False, True]))
+    def erase(self, resource: str, really: bool) -> None:
+        if really:  # else most histories would be of tombstones
+            self.run(self.storage.erase(resource, self.now))
+            self.model.erase(resource, self.now)
+
     @rule(resource=resources, epoch=st.sampled_from(["", "another"]), back=st.integers(-1, LOG_LENGTH + 2))
     def since(self, resource: str, epoch: str, back: int) -> None:
         cursor = Cursor(epoch or self.model.epoch, max(0, self.revision(resource) - back))
@@ -234,6 +242,7 @@ class StorageMachine(RuleBasedStateMachine):
         self.run(self.storage.close())
         self.storage = self.start()
         self.model.told.clear()
+        self.model.lost.clear()
         assert self.storage.epoch == self.model.epoch
 
     @invariant()
@@ -253,6 +262,7 @@ class StorageMachine(RuleBasedStateMachine):
             self.model.abandoned(self.now),
         ]
         assert self.told == self.model.told
+        assert self.lost == self.model.lost
 
 
 @pytest.mark.parametrize("engine_name", MODELLED)

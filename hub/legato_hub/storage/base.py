@@ -26,6 +26,7 @@ In detail:
 - Row 2 covers results of every client and of stateless callers. A repeat under a seq that is the client's next one
   consumes it, result and all: a client that lost its identity and not its outbox is not stuck at it.
 - Row 3: past its time is Abandoned whoever asks; the command's own id with another body is Reused, not Running.
+- After `erase`, rows 1 and 2 say AlreadyProcessed of everything before it, whatever the body, and consume nothing.
 - Row 5: an id expires by its time, below `now - DEDUPE_WINDOW_MS`, above `now + DEDUPE_AHEAD_MS`, or at or below the
   time of any evicted id. Evicted is the smallest id, which is the oldest, so a client whose clock runs ahead shuts
   nobody out.
@@ -308,6 +309,19 @@ class Storage(Protocol):
     async def abandoned(self, now: int) -> list[Slot]:
         """All slots past their time, the longest first, at most 1,000."""
 
+    async def erase(self, resource: str, now: int) -> None:
+        """Forget all that a resource holds, as one: entities, log, notebook, version, the slot with its call, and what
+        commands meant and came to. Also one that never was: whoever is about to make it is too late.
+
+        It becomes a tombstone of the next revision, so that nothing fits that was begun before, and retention begins
+        anew. Followers are told `lost`. Ids of commands and of clients remain, with the last seq of each client, so
+        that no repeat executes again; the command in the slot counts as processed.
+        """
+
+    async def scrub(self) -> None:
+        """When this returns, no byte of what was erased or deleted before is in the engine's data. Others may have to
+        wait meanwhile. What a server's own files and copies of the data keep is said in docs/storage.md."""
+
     def follow(
         self,
         resource: str,
@@ -318,8 +332,9 @@ class Storage(Protocol):
     ) -> Callable[[], None]:
         """Call `follower` for each new revision, in order, without a gap from the next `load` on (a revision may come
         in both); returns the end of it. `lost` is called when that cannot be kept any longer, because a new epoch began
-        or the log was trimmed beyond what was told: from the `load` after that on it is kept again. `noted` is called
-        with the notes of other processes, from about now on. None of them may block or raise."""
+        or the log was trimmed beyond what was told, or because the resource was erased: from the `load` after that on
+        it is kept again. `noted` is called with the notes of other processes, from about now on. None of them may block
+        or raise."""
 
     async def notify(self, resource: str, note: bytes) -> int:
         """Tell the followers of a resource in other processes a note, each at most once; how many processes that are,
@@ -354,7 +369,8 @@ class Storage(Protocol):
         """Members in descending order, only those below `before` where it is given."""
 
     async def sweep(self, now: int, *, closed_ms: int, idle_ms: int) -> int:
-        """Retention, at most 1,000 resources and as many records a call; returns how many were touched.
+        """Retention, at most 1,000 resources and as many records a call; returns how many were touched, 0 only when
+        nothing is left to do.
 
         Resources closed for longer than `closed_ms`, and others without a commit for longer than `idle_ms`, become
         tombstones: entities, log and notebook go, results stay. Tombstones of the same age again go altogether, and

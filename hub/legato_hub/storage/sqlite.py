@@ -42,7 +42,7 @@ class SQLiteStorage:
         self._path = path
         self._log_length = log_length
         self._writer = Writer(path, self._forget)
-        self._followers: dict[str, dict[int, Follower]] = {}
+        self._followers: dict[str, dict[int, tuple[Follower, Lost | None]]] = {}
         self._follower_ids = count()
         self._write_path: WritePath
         self._epoch, self._began = "", 0
@@ -100,6 +100,15 @@ class SQLiteStorage:
     async def abandoned(self, now: int) -> list[Slot]:
         return await self._writer.run(lambda connection: reads.abandoned(connection, now))
 
+    async def erase(self, resource: str, now: int) -> None:
+        def work(connection: Connection) -> None:
+            self._write_path.erase(connection, resource, now)
+
+        await self._writer.run(work, lambda _: self._tell_lost(resource), long=True)
+
+    async def scrub(self) -> None:
+        await self._writer.scrub()
+
     def follow(
         self,
         resource: str,
@@ -108,11 +117,11 @@ class SQLiteStorage:
         lost: Lost | None = None,
         noted: Noted | None = None,
     ) -> Callable[[], None]:
-        # Nothing is ever lost on the way, and nothing noted: followers and writer are of one process, the only one, and
-        # a restore needs it closed.
+        # Nothing is lost on the way, and nothing noted: followers and writer are of one process, the only one, and a
+        # restore needs it closed. An erasure is told.
         followers = self._followers.setdefault(resource, {})
         follower_id = next(self._follower_ids)
-        followers[follower_id] = follower
+        followers[follower_id] = follower, lost
         return partial(self._unfollow, resource, follower_id)
 
     def _unfollow(self, resource: str, follower_id: int) -> None:
@@ -126,14 +135,23 @@ class SQLiteStorage:
         followers = self._followers.get(update.resource) if update is not None else None
         if update is None or followers is None:
             return
-        for follower_id, follower in list(followers.items()):
-            if follower_id not in followers:  # one called before has ended this one
-                continue
-            try:
-                follower(update)
-            except Exception as error:  # noqa: BLE001 - a faulty follower must not keep others, or the commit, waiting
-                context = {"message": f"a follower of {update.resource} failed", "exception": error}
-                asyncio.get_running_loop().call_exception_handler(context)
+        for follower_id, (follower, _) in list(followers.items()):
+            if follower_id in followers:  # else one called before has ended this one
+                self._call(update.resource, partial(follower, update))
+
+    def _tell_lost(self, resource: str) -> None:
+        followers = self._followers.get(resource, {})
+        for follower_id, (_, lost) in list(followers.items()):
+            if lost is not None and follower_id in followers:
+                self._call(resource, lost)
+
+    @staticmethod
+    def _call(resource: str, function: Callable[[], None]) -> None:
+        try:
+            function()
+        except Exception as error:  # noqa: BLE001 - a faulty follower must not keep others, or the commit, waiting
+            context = {"message": f"a follower of {resource} failed", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
 
     async def notify(self, resource: str, note: bytes) -> int:
         return 0

@@ -1,15 +1,28 @@
-"""The database file of the SQLite engine: taking possession of it, its tables, its epoch."""
+"""The database file of the SQLite engine: taking possession of it, its tables, its epoch.
+
+A file that is not the one that was open last begins a new epoch: it is a copy, and what was told after it was made is
+not in it. It is known by a word that each opening writes into the database and, with the number of its inode, into the
+lock file beside it. Backups (`sqlite_backup`) have no such word, and so always begin a new epoch. What this cannot see
+is a plain copy made since the last opening and written over the very same file, and a snapshot of the whole disk: after
+those `legato new-epoch` must be called.
+"""
 
 import fcntl
+import logging
 import os
 import secrets
 import sqlite3
+import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from legato_hub.storage.base import StorageError
 
+_log = logging.getLogger(__name__)
+
 SCHEMA_VERSION = "1"
+"""Of what is kept. Within one version tables, columns and rows of `meta` are only added, and what a hub does not know
+it leaves alone. A file of another version is refused."""
 
 HOUR_MS = 3_600_000
 """`resource.hour` is `since` in hours: an index on it changes once an hour and not with every commit."""
@@ -122,8 +135,8 @@ class Database(NamedTuple):
     opened: int
 
 
-def connect(path: str) -> Database:
-    """Open; make the tables of an empty file.
+def connect(path: str, lock: int) -> Database:
+    """Open; make the tables of an empty file. `lock` is what `take_possession` gave.
 
     Another process may read the file meanwhile, as for a backup. Should one write, units fail at once (`timeout`):
     nobody may make the event loop wait.
@@ -143,6 +156,8 @@ def connect(path: str) -> Database:
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         epoch, began = _read_or_make_epoch(connection, path)
+        if path != ":memory:":
+            epoch, began = _recognise(connection, path, lock, epoch, began)
         ((opened,),) = connection.execute(
             "UPDATE meta SET value = value + 1 WHERE name = 'opened' RETURNING value"
         ).fetchall()
@@ -161,6 +176,38 @@ def _restrict(path: str) -> None:
         Path(path).chmod(0o600)
 
 
+def set_epoch(connection: sqlite3.Connection) -> tuple[str, int]:
+    """Begin a new epoch; which, and when."""
+    epoch, began = secrets.token_hex(8), time.time_ns() // 1_000_000
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?), ('began', ?)", (epoch, began))
+    return epoch, began
+
+
+def _recognise(connection: sqlite3.Connection, path: str, lock: int, epoch: str, began: int) -> tuple[str, int]:
+    """The epoch to go on in: another one if this is not the database that was open last."""
+    meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+    inode = Path(path).stat().st_ino
+    if meta["opened"] and os.pread(lock, 200, 0) != f"{inode} {meta.get('opening')}".encode().ljust(64):
+        epoch, began = set_epoch(connection)
+        _log.warning("another database than was open last: a new epoch begins", extra={"epoch": epoch})
+    opening = secrets.token_hex(8)
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('opening', ?)", (opening,))
+    os.pwrite(lock, f"{inode} {opening}".encode().ljust(64), 0)
+    os.fsync(lock)
+    return epoch, began
+
+
+def check_schema(connection: sqlite3.Connection, path: str) -> dict[str, Any]:
+    """The rows of `meta`. Raise StorageError for what this hub does not know, and sqlite3.Error."""
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if "meta" not in tables:
+        raise StorageError(f"{path}: not a database of Legato")
+    meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+    if meta.get("schema") != SCHEMA_VERSION:
+        raise StorageError(f"{path}: schema version {meta.get('schema')!r}; this hub knows version {SCHEMA_VERSION}")
+    return meta
+
+
 def _read_or_make_epoch(connection: sqlite3.Connection, path: str) -> tuple[str, int]:
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if not tables:
@@ -169,11 +216,8 @@ def _read_or_make_epoch(connection: sqlite3.Connection, path: str) -> tuple[str,
         rows = f"('schema', '{SCHEMA_VERSION}'), ('epoch', '{epoch}'), ('began', 0), ('opened', 0)"
         connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} INSERT INTO meta VALUES {rows}; COMMIT;")
         return epoch, 0
-    if "meta" not in tables:
-        raise StorageError(f"{path}: not a database of Legato")
-    meta_rows = dict(connection.execute("SELECT name, value FROM meta").fetchall())
-    if meta_rows.get("schema") != SCHEMA_VERSION:
-        raise StorageError(
-            f"{path}: schema version {meta_rows.get('schema')!r}; this hub knows version {SCHEMA_VERSION}"
-        )
-    return str(meta_rows["epoch"]), int(meta_rows["began"])
+    meta = check_schema(connection, path)
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(resource)")}
+    if "epoch" not in columns:  # written by 0.1.0
+        connection.execute("ALTER TABLE resource ADD COLUMN epoch TEXT NOT NULL DEFAULT ''")
+    return str(meta["epoch"]), int(meta.get("began", 0))  # 0.1.0 does not know when

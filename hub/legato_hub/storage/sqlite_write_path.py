@@ -50,6 +50,10 @@ UPDATE resource SET revision = ?, recent = ?, floor = ?,
     version = COALESCE(?, version), adapter_state = COALESCE(?, adapter_state), epoch = COALESCE(?, epoch)
 WHERE rid = ?
 """
+_BURY = """
+UPDATE resource SET revision = revision + 1, tombstone = 1, since = ?, hour = ?, version = '', adapter_state = x''
+WHERE rid = ?
+"""
 _UPDATE_AND_TOUCH = _UPDATE.replace("SET", "SET since = ?,")
 
 
@@ -112,6 +116,8 @@ class WritePath:
 
     def _answer_known(self, connection: Connection, head: Head, key: CommandKey, last: int) -> Repeated | Refusal:
         body_hash, result = connection.execute(_OF_ID, (head.rid, key.command_id)).fetchone()
+        if result is None:
+            return Refusal.ALREADY_PROCESSED
         if body_hash != key.body_hash:
             return Refusal.REUSED
         if key.seq == last + 1:
@@ -194,6 +200,19 @@ class WritePath:
         connection.execute("DELETE FROM slot WHERE rid = ?", (head.rid,))
         head.slot = None
         return True
+
+    def erase(self, connection: Connection, resource: str, now: int) -> None:
+        """Make a resource an empty tombstone of the next revision."""
+        head = self._heads.get(connection, resource) or self._make(connection, resource, now)
+        if head.slot is not None and head.slot.key.command_id not in head.known:
+            key = head.slot.key
+            if not key.seq or key.seq == head.last_seqs.get(key.client_id, 0) + 1:
+                self._store_result(connection, head, key, b"")
+        for table in ("slot", "entity", "log"):
+            connection.execute(f"DELETE FROM {table} WHERE rid = ?", (head.rid,))
+        connection.execute("UPDATE result SET body_hash = NULL, result = NULL WHERE rid = ?", (head.rid,))
+        connection.execute(_BURY, (now, now // HOUR_MS, head.rid))
+        self.forget()
 
     def last_seq(self, connection: Connection, resource: str, client_id: str) -> int:
         """0 before the first."""

@@ -8,6 +8,7 @@ statement, a busy event loop is slow to give it back, and so commits took longes
 import asyncio
 import os
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,11 +24,22 @@ MAX_BATCH = 64
 """Units in one transaction: bounds how long they hold the event loop, to some 3 ms."""
 
 
+SCRUB_S = 30.0
+"""How long to wait for a reader of the file to be done."""
+
+
+def _empty_log(connection: sqlite3.Connection) -> bool:
+    """Whether a reader is in the way."""
+    busy: int = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    return busy == 1
+
+
 class _Unit(NamedTuple):
     work: Callable[[sqlite3.Connection], Any]
     tell: Callable[[Any], None] | None
     future: asyncio.Future[Any]
     long: bool
+    bare: bool
 
 
 class _Outcome(NamedTuple):
@@ -67,9 +79,11 @@ class Writer:
 
     def _take(self) -> Database:
         try:
+            lock = -1
             if self._path != ":memory:":
-                self._held.callback(os.close, take_possession(self._path))
-            database = connect(self._path)
+                lock = take_possession(self._path)
+                self._held.callback(os.close, lock)
+            database = connect(self._path, lock)
         except StorageError:
             self._held.close()
             raise
@@ -93,21 +107,35 @@ class Writer:
         tell: Callable[[T], None] | None = None,
         *,
         long: bool = False,
+        bare: bool = False,
     ) -> asyncio.Future[T]:
         """Do `work`, whole or not at all; it may run twice, and only the last run counts.
 
         Once the transaction is on disk, `tell` is called with each result, in the order of running, and only then do
         the futures of the batch resolve. Cancelling the future does not cancel the work. `long` work runs alone and on
-        the thread: others wait for it, but not the event loop.
+        the thread: others wait for it, but not the event loop. `bare` work does so outside of a transaction.
         """
         if not self._accepting or self._loop is None:
             raise StorageError(f"{self._path}: not open")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._waiting.append(_Unit(work, tell, future, long))
+        self._waiting.append(_Unit(work, tell, future, long or bare, bare))
         if self._idle.is_set():
             self._idle.clear()
             self._loop.call_soon(self._turn, self._loop)
         return future
+
+    async def scrub(self) -> None:
+        """Write the whole file anew, and empty the log of writes: what was deleted or overwritten is nowhere any more.
+
+        Everybody else waits meanwhile. Raise StorageError if another process, perhaps a backup, reads for too long.
+        """
+        give_up_at = time.monotonic() + SCRUB_S
+        # Where rows moved between pages, `secure_delete` leaves copies of them behind.
+        await self.run(lambda connection: connection.execute("VACUUM").close(), bare=True)
+        while await self.run(_empty_log, bare=True):
+            if time.monotonic() >= give_up_at:
+                raise StorageError(f"{self._path}: another process keeps reading the file, and with it what is erased")
+            await asyncio.sleep(0.05)
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """Do a batch of what waits."""
@@ -133,6 +161,8 @@ class Writer:
         """
         connection = self._connection
         try:
+            if batch[0].bare:
+                return [_Outcome(unit, unit.work(connection), None) for unit in batch]
             connection.execute("BEGIN IMMEDIATE")
             try:
                 return [_Outcome(unit, unit.work(connection), None) for unit in batch]

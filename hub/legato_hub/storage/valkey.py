@@ -37,7 +37,14 @@ from legato_hub.storage.valkey_client import Client
 from legato_hub.storage.valkey_feeds import Feeds
 from legato_hub.storage.valkey_keys import Keys, bucket_of, pack_entry
 from legato_hub.storage.valkey_nodes import Cluster, Nodes, nodes_of
-from legato_hub.storage.valkey_write_path import BEGIN_KEYS, COMMIT_KEYS, begin_arguments, begun, commit_arguments
+from legato_hub.storage.valkey_write_path import (
+    BEGIN_KEYS,
+    WRITE_KEYS,
+    begin_arguments,
+    begun,
+    commit_arguments,
+    erase_arguments,
+)
 
 SWEEP_LIMIT = 1_000
 TIMEOUT_S = 5.0
@@ -125,7 +132,7 @@ class ValkeyStorage:
         fence, (kind, revision), acknowledged = await self._client.run(
             scripts.COMMIT,
             keys.bucket,
-            keys.of(*COMMIT_KEYS),
+            keys.of(*WRITE_KEYS),
             *commit_arguments(commit, entry, self._log_length),
             barrier=self._durability.barrier,
         )
@@ -170,6 +177,27 @@ class ValkeyStorage:
     async def abandoned(self, now: int) -> list[Slot]:
         return await reads.abandoned(self._client, now)
 
+    async def scrub(self) -> None:
+        """Nothing is left to do: a server's memory holds what its keys hold."""
+
+    async def erase(self, resource: str, now: int) -> None:
+        feed = self._feeds.get(resource) if self._feeds is not None else None
+        if self._feeds is not None and feed is not None:
+            await self._feeds.anchored(feed)
+        keys = Keys(resource)
+        while True:
+            held = await reads.slot(self._client, resource)
+            arguments = erase_arguments(resource, now, held[0] if held is not None else None)
+            _, answer, _ = await self._client.run(
+                scripts.ERASE, keys.bucket, keys.of(*WRITE_KEYS), *arguments, barrier=self._durability.barrier
+            )
+            if answer[0] == b"DONE":
+                break
+        feed = self._feeds.get(resource) if self._feeds is not None else None
+        if self._feeds is not None and feed is not None:
+            feed.heard = max(feed.heard, int(answer[1]))
+            await self._feeds.caught_up(feed)
+
     def follow(
         self,
         resource: str,
@@ -186,6 +214,11 @@ class ValkeyStorage:
         if self._feeds is None:
             raise StorageError("not open")
         return await self._feeds.notify(resource, note)
+
+    async def new_epoch(self) -> str:
+        """Force one, and return it: other hubs see it at their next probe. Raise StorageError."""
+        await self._client.begin_epoch()
+        return self.epoch
 
     async def probe(self) -> None:
         """What happens every `probe_s` by itself, at once. Raise StorageError."""

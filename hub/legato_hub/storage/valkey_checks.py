@@ -4,11 +4,11 @@ import logging
 import re
 from dataclasses import dataclass
 
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
 from legato_hub.storage.base import StorageError
-from legato_hub.storage.valkey_client import plain
 from legato_hub.storage.valkey_link import Argument, Link
+from legato_hub.storage.valkey_scripts import RIGHTS
 
 _log = logging.getLogger(__name__)
 
@@ -54,37 +54,66 @@ class Durability:
 
 
 async def check(link: Link, durability: Durability, *, cluster: bool) -> None:
-    """Raise StorageError, naming the server, if it cannot hold our data; warn of what is unwise."""
-    info = await plain(link, b"INFO")
+    """Raise StorageError, naming the server, if it cannot hold our data; warn of what is unwise or cannot be seen."""
+    try:
+        info = bytes(await link.call(b"INFO"))
+    except NoPermissionError as error:
+        raise StorageError(f"{link.name}: the user may not run INFO, which every script of Legato needs") from error
+    except RedisError as error:
+        raise StorageError(f"{link.name}: {error}") from error
     facts = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
-    kind = "Valkey" if "valkey_version" in facts else "Redis"
-    version = facts["valkey_version" if kind == "Valkey" else "redis_version"]
-    if tuple(map(int, version.split(".")[:2])) < OLDEST[kind]:
-        oldest = ".".join(map(str, OLDEST[kind]))
-        raise StorageError(f"{link.name}: {kind} {version} is too old; Legato needs {kind} {oldest} or newer")
-    if (facts.get("cluster_enabled") == "1") is not cluster:
-        wanted = "valkey://" if cluster else "valkey+cluster://"
-        raise StorageError(f"{link.name}: the URL must begin with {wanted} for this server")
-    policy = facts["maxmemory_policy"]
-    if policy != "noeviction":
-        reason = "it would throw carts away when memory is short; set maxmemory-policy noeviction"
-        if facts["maxmemory"] != "0":
-            raise StorageError(f"{link.name}: maxmemory-policy is {policy}: {reason}")
-        _log.warning("the eviction policy is unwise", extra={"server": link.name, "policy": policy})
-    has_file = facts["aof_enabled"] == "1"
+    _check_kind(link.name, facts, cluster)
+    await _check_rights(link)
+    await _check_eviction(link, facts)
+    has_file = facts.get("aof_enabled") == "1"
     if durability.needs_file and not has_file:
         raise StorageError(f"{link.name}: durability aof needs appendonly yes")
-    if not has_file and not await _takes_snapshots(link):
+    if not has_file and await _setting(link, "save") == "":
         _log.warning(
             "the server writes nothing to disk: all carts and sessions are lost when it stops",
             extra={"server": link.name},
         )
 
 
-async def _takes_snapshots(link: Link) -> bool:
-    """Unknown, which is taken for yes, where CONFIG is not allowed, as with most providers."""
+def _check_kind(name: str, facts: dict[str, str], cluster: bool) -> None:
+    kind = "Valkey" if "valkey_version" in facts else "Redis"
+    version = facts["valkey_version" if kind == "Valkey" else "redis_version"]
+    if tuple(map(int, version.split(".")[:2])) < OLDEST[kind]:
+        oldest = ".".join(map(str, OLDEST[kind]))
+        raise StorageError(f"{name}: {kind} {version} is too old; Legato needs {kind} {oldest} or newer")
+    if (facts.get("cluster_enabled") == "1") is not cluster:
+        wanted = "valkey://" if cluster else "valkey+cluster://"
+        raise StorageError(f"{name}: the URL must begin with {wanted} for this server")
+    if facts["role"] != "master":
+        leader = f"{facts.get('master_host')}:{facts.get('master_port')}"
+        raise StorageError(f"{name}: a replica, of {leader}; the URL must lead to the primary")
+
+
+async def _check_rights(link: Link) -> None:
     try:
-        answer = await link.call(b"CONFIG", b"GET", b"save")
+        missing = await link.call(b"EVAL", RIGHTS, 0)
+    except RedisError as error:
+        raise StorageError(f"{link.name}: scripts cannot be run: {error}") from error
+    if missing:
+        names = ", ".join(command.decode() for command in missing)
+        raise StorageError(f"{link.name}: the user lacks rights on keys or channels legato:*, for {names}")
+
+
+async def _check_eviction(link: Link, facts: dict[str, str]) -> None:
+    policy = facts.get("maxmemory_policy") or await _setting(link, "maxmemory-policy")
+    if policy is None:
+        _log.warning("the eviction policy cannot be seen: it must be noeviction", extra={"server": link.name})
+    elif policy != "noeviction":
+        reason = "it would throw carts away when memory is short; set maxmemory-policy noeviction"
+        if facts.get("maxmemory") != "0":
+            raise StorageError(f"{link.name}: maxmemory-policy is {policy}: {reason}")
+        _log.warning("the eviction policy is unwise", extra={"server": link.name, "policy": policy})
+
+
+async def _setting(link: Link, name: str) -> str | None:
+    """None where CONFIG is not allowed or not there, as with most providers."""
+    try:
+        answer = await link.call(b"CONFIG", b"GET", name)
     except RedisError:
-        return True
-    return bool(answer[1])
+        return None
+    return answer[1].decode() if answer else None

@@ -11,6 +11,10 @@ An id says nothing of what is done to the data of a running server: FLUSHALL, a 
 first there is the *generation*, a random word beside the data, which is part of the epoch; hubs look at it when they
 connect and at every probe, not in every script. Setting another one forces a new epoch.
 
+Beside it stands the version of the *schema*, looked at as often. Within one version, hubs of different releases share
+the data: keys, fields and parts of what is published are only added, and what a hub does not know it passes over. A hub
+that finds another version than its own stops reading and writing, and says so.
+
 A primary without replicas gets another id an hour after the last one left it (`repl-backlog-ttl`), though nothing was
 lost, and so does a Cluster that a new primary joins: one more snapshot for everybody.
 """
@@ -81,6 +85,10 @@ class Fence:
     began: int
 
 
+class OtherSchema(StorageError):
+    """The data is of another version of Legato."""
+
+
 class Client:
     """`on_new_epoch` is called, in the event loop, between the last answer of an epoch and the first of the next."""
 
@@ -92,6 +100,8 @@ class Client:
         self._accepting = False
         self._under_way = 0
         self._quiet = asyncio.Event()
+        self._refusal: OtherSchema | None = None
+        """Why nothing may be read or written for now."""
         self.fence = Fence(b"", "", 0)
 
     async def open(self, check: Callable[[Link], Awaitable[None]]) -> None:
@@ -125,8 +135,7 @@ class Client:
         Passing troubles are sat out for as long as the timeout; a script that only reads is run again if its answer was
         lost. Raise StorageError.
         """
-        if not self._accepting:
-            raise StorageError("not open")
+        self._check_ready()
         self._under_way += 1
         self._quiet.clear()
         try:
@@ -135,6 +144,12 @@ class Client:
             self._under_way -= 1
             if not self._under_way:
                 self._quiet.set()
+
+    def _check_ready(self) -> None:
+        if not self._accepting:
+            raise StorageError("not open")
+        if self._refusal is not None:
+            raise StorageError(str(self._refusal))
 
     async def _run(
         self,
@@ -203,8 +218,7 @@ class Client:
     async def ask_buckets(self, verb: str, index: str, *rest: Argument) -> list[Any]:
         """The answers to a reading command from an index of each bucket, unfenced: what they lead to must be looked at
         by a script. Raise StorageError."""
-        if not self._accepting:
-            raise StorageError("not open")
+        self._check_ready()
         asked = []
         for bucket in ALL_BUCKETS:
             future = self.nodes.link(bucket.slot).call(verb, bucket.key(index), *rest)
@@ -223,10 +237,22 @@ class Client:
             self._fencing.add_done_callback(retrieve)
         await asyncio.shield(self._fencing)
 
+    async def begin_epoch(self) -> None:
+        """Set another generation. Raise StorageError."""
+        await plain(self.nodes.link(slot_of(META)), b"HSET", META, b"generation", secrets.token_hex(8))
+        await self.look()
+
     async def _look(self) -> None:
         origins = b",".join(sorted(await asyncio.gather(*map(self._origin, self.nodes.links()))))
-        generation = await self._generation(origins)
-        epoch = _epoch_of(generation, origins)
+        try:
+            generation = await self._generation(origins)
+        except OtherSchema as error:
+            if self._refusal is None and self._accepting:
+                _log.error("the storage is not used any more", extra={"error": str(error)})
+            self._refusal = error
+            raise
+        self._refusal = None
+        epoch = epoch_of(generation, origins)
         if epoch == self.fence.epoch:
             return
         began = int(await self._ask_meta(_BEGUN, epoch))
@@ -249,10 +275,10 @@ class Client:
     async def _generation(self, origins: bytes) -> bytes:
         new = secrets.token_hex(8).encode()
         # A hub that was here before knows better than an empty storage that this is its first epoch.
-        first = b"" if self.fence.epoch else _epoch_of(new, origins)
+        first = b"" if self.fence.epoch else epoch_of(new, origins)
         schema, generation = await self._ask_meta(_META, SCHEMA_VERSION, new, first)
         if schema != SCHEMA_VERSION:
-            raise StorageError(
+            raise OtherSchema(
                 f"{self.nodes.link(slot_of(META)).name}: schema version {(schema or b'').decode()!r};"
                 f" this hub knows version {SCHEMA_VERSION.decode()}"
             )
@@ -270,7 +296,8 @@ class Client:
             raise
 
 
-def _epoch_of(generation: bytes, origins: bytes) -> str:
+def epoch_of(generation: bytes, origins: bytes) -> str:
+    """What every hub calls the epoch of these."""
     return hashlib.sha256(generation + b" " + origins).hexdigest()[:16]
 
 

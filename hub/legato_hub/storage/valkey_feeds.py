@@ -202,7 +202,7 @@ class Feeds:
         feed = self._by_channel.get(channel)
         if feed is None:
             return
-        origin, number, entry = data.split(b" ", 2)
+        origin, number, entry, *_ = (*data.split(b" ", 2), b"")
         fence, revision = self._client.fence, int(number)
         if not revision:
             self._on_note(feed, entry)
@@ -212,7 +212,12 @@ class Feeds:
             feed.heard = max(feed.heard, revision)
         elif revision > feed.position:
             feed.behind = False
-            if not self.offer(feed, unpack_entry(feed.resource, Cursor(fence.epoch, revision), entry)):
+            told = False
+            if entry:
+                told = self.offer(feed, unpack_entry(feed.resource, Cursor(fence.epoch, revision), entry))
+            else:  # erased: the log will say so
+                feed.heard = max(feed.heard, revision)
+            if not told:
                 _ = self._repair(feed)
 
     def _on_subscribed(self, channel: bytes) -> None:

@@ -9,7 +9,7 @@ stand in the same place, and change in the same script. 128 buckets are enough t
     legato:{b07}:carts/ID:entities  hash: the state
     legato:{b07}:carts/ID:log       stream: REVISION-0 → one entry
     legato:{b07}:carts/ID:seqs      hash: `:CLIENT` → last seq, `SEQ:CLIENT` → command id
-    legato:{b07}:carts/ID:results   hash: command id → result
+    legato:{b07}:carts/ID:results   hash: command id → result, '' when it was erased
     legato:{b07}:carts/ID:recent    sorted set: ids of stateless commands
     legato:{b07}:carts/ID:feed      sharded channel
     legato:{b07}::slots             sorted set: resources by the time of their slot
@@ -80,7 +80,7 @@ class Keys:
 
 
 def pack_entry(delta: Delta, key: CommandKey | None, traceparent: str) -> bytes:
-    """One revision as the log and the feed carry it."""
+    """One revision as the log and the feed carry it. The feed of an erased resource carries nothing in its place."""
     client, trace = (key.client_id if key else "").encode(), traceparent.encode()
     return _ENTRY.pack(key.seq if key else 0, len(client), len(trace)) + client + trace + delta.to_bytes()
 

@@ -13,6 +13,9 @@ SLOTS_TOLD = 1_000
 SWEEP_STEP = 50
 """Resources buried at once, so that commits are not kept waiting by a thousand logs."""
 
+SWEEP_READ = 100
+"""Names read of each bucket for one sweep: enough for it, and not a backlog's all."""
+
 
 async def load(client: Client, resource: str) -> Loaded | None:
     """None before the first revision."""
@@ -42,7 +45,7 @@ async def since(client: Client, resource: str, cursor: Cursor) -> list[Update] |
         return Gone.TRIMMED
     return [
         unpack_entry(resource, Cursor(fence.epoch, int(row_id.partition(b"-")[0])), entry)
-        for row_id, (_, entry) in rows
+        for row_id, (_, entry, *_) in rows
     ]
 
 
@@ -53,21 +56,22 @@ async def revisions(client: Client, bucket: Bucket, resources: Sequence[str]) ->
     return fence, [int(revision) for revision in answer]
 
 
+async def slot(client: Client, resource: str) -> tuple[Slot, int] | None:
+    """The slot, and when the resource was made, in microseconds; None if nobody holds it."""
+    keys = Keys(resource)
+    _, (packed, fence, made), _ = await client.run(scripts.SLOT, keys.bucket, keys.of(b"head"))
+    return (unpack_slot(resource, fence, packed), int(made)) if packed is not None else None
+
+
 async def abandoned(client: Client, now: int) -> list[Slot]:
     """Slots past their time, the longest first."""
-
-    async def read(resource: str) -> tuple[Slot, int] | None:
-        keys = Keys(resource)
-        _, (slot, fence, made), _ = await client.run(scripts.SLOT, keys.bucket, keys.of(b"head"))
-        return (unpack_slot(resource, fence, slot), int(made)) if slot is not None else None
-
     found = await client.ask_buckets("ZRANGEBYSCORE", "slots", "-inf", now, "WITHSCORES", "LIMIT", 0, SLOTS_TOLD)
     pairs = (zip(flat[1::2], flat[::2], strict=True) for flat in found)
     oldest = sorted((int(until), name.decode()) for entries in pairs for until, name in entries)[:SLOTS_TOLD]
-    slots = await asyncio.gather(*(read(resource) for _, resource in oldest))
+    slots = await asyncio.gather(*(slot(client, resource) for _, resource in oldest))
     # It may have been given back, or taken anew, between the index and the head.
     past = [entry for entry in slots if entry is not None and entry[0].until <= now]
-    return [slot for slot, _ in sorted(past, key=lambda entry: (entry[0].until, entry[1]))]
+    return [one for one, _ in sorted(past, key=lambda entry: (entry[0].until, entry[1]))]
 
 
 async def sweep_resources(client: Client, now: int, closed_ms: int, idle_ms: int, limit: int) -> tuple[int, list[str]]:
@@ -75,7 +79,7 @@ async def sweep_resources(client: Client, now: int, closed_ms: int, idle_ms: int
     before = {"closed": now - closed_ms, "open": now - idle_ms}
 
     async def due(index: str) -> list[tuple[str, str]]:
-        found = await client.ask_buckets("ZRANGEBYSCORE", index, 0, f"({before[index]}", "LIMIT", 0, limit)
+        found = await client.ask_buckets("ZRANGEBYSCORE", index, 0, f"({before[index]}", "LIMIT", 0, SWEEP_READ)
         return [(index, name.decode()) for names in found for name in names]
 
     async def bury(ages: str, resource: str) -> bytes:
@@ -85,7 +89,7 @@ async def sweep_resources(client: Client, now: int, closed_ms: int, idle_ms: int
         return bytes(done)
 
     # What only adopt_seq knows has no time of its own: it counts from the first sweep that meets it.
-    for names in await client.ask_buckets("ZRANGEBYSCORE", "open", -1, -1, "LIMIT", 0, limit):
+    for names in await client.ask_buckets("ZRANGEBYSCORE", "open", -1, -1, "LIMIT", 0, SWEEP_READ):
         for name in names:
             bucket = bucket_of(name.decode())
             await client.run(scripts.AGE, bucket, [bucket.key("open")], name, now)
@@ -104,7 +108,7 @@ async def expire_records(client: Client, now: int, limit: int) -> int:
     """Forget records past their time; how many."""
     gone = 0
     for bucket, names in zip(
-        ALL_BUCKETS, await client.ask_buckets("ZRANGEBYSCORE", "ends", "-inf", now, "LIMIT", 0, limit), strict=True
+        ALL_BUCKETS, await client.ask_buckets("ZRANGEBYSCORE", "ends", "-inf", now, "LIMIT", 0, 1), strict=True
     ):
         if names and gone < limit:
             keys = [bucket.key("records"), bucket.key("ends")]

@@ -29,7 +29,7 @@ from legato_hub.storage.valkey_keys import pack_body, pack_slot, unpack_result, 
 from legato_hub.storage.valkey_link import Argument
 
 BEGIN_KEYS = (b"head", b"seqs", b"results", b":slots", b":open")
-COMMIT_KEYS = (
+WRITE_KEYS = (
     *(b"head", b"entities", b"log", b"seqs", b"results", b"recent"),
     *(b":slots", b":open", b":closed", b"feed"),
 )
@@ -87,6 +87,13 @@ def _answer_taken(claim: Claim, slot: Slot) -> Running | Busy | Abandoned | Refu
     if claim.key.command_id != slot.key.command_id:
         return Busy(slot)
     return Running(slot) if claim.key.body_hash == slot.key.body_hash else Refusal.REUSED
+
+
+def erase_arguments(resource: str, now: int, slot: Slot | None) -> list[Argument]:
+    """As `erase.lua` takes them."""
+    if slot is None:
+        return [resource, now, "", *_NO_COMMAND[:5]]
+    return [resource, now, slot.fence, slot.key.command_id, *_seq_arguments(slot.key)]
 
 
 def commit_arguments(commit: Commit, entry: bytes, log_length: int) -> list[Argument]:

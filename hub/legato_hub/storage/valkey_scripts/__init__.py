@@ -16,6 +16,9 @@ class Script:
         self.digest = hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode()
 
 
+RIGHTS = (resources.files(__package__) / "rights.lua").read_bytes()
+"""Not a `Script`: it is run before there is an epoch to be fenced by."""
+
 BEGIN = Script("begin")
 COMMIT = Script("commit")
 RELEASE = Script("release")
@@ -27,6 +30,7 @@ ADOPT_SEQ = Script("adopt_seq")
 SLOT = Script("slot", reads=True)
 AGE = Script("age")
 BURY = Script("bury")
+ERASE = Script("erase")
 NOTIFY = Script("notify")
 PUT = Script("put")
 GET = Script("get", reads=True)

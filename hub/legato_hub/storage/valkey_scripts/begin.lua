@@ -10,13 +10,17 @@ if seq ~= '0' then
   last = redis.call('HGET', seqs, ':' .. client) or '0'
   if at_most(seq, last) then
     local of_seq = redis.call('HGET', seqs, seq .. ':' .. client)
-    if not of_seq then
+    local kept = of_seq and redis.call('HGET', results, of_seq)
+    if not kept or kept == '' then -- '' is what was erased
       return {'PROCESSED'}
     end
-    return of_seq == id and {'KNOWN', redis.call('HGET', results, id)} or {'REUSED'}
+    return of_seq == id and {'KNOWN', kept} or {'REUSED'}
   end
 end
 local known = redis.call('HGET', results, id)
+if known == '' then
+  return {'PROCESSED'}
+end
 if known then
   if string.sub(known, 1, #body) ~= body then
     return {'REUSED'}
