@@ -135,6 +135,8 @@ class CartCommands:
 
     async def _attempt(self, live: Live, e: CartCall) -> command_pb2.CommandResult | None:
         """One passage through the write path; None when the state of things has changed and it is worth another."""
+        if live.tombstone:
+            raise not_found(live.name)  # Swept or erased meanwhile: the backend must not be asked to make it again.
         call = self._compile(live, e)
         now, until, serialised = now_ms(), 0, b""
         if not isinstance(call, Problem) and not e.keyed:

@@ -1,4 +1,4 @@
-"""The command line: `legato serve | check | token | watch | demo`.
+"""The command line: `legato serve | check | token | watch | erase | backup | restore | new-epoch | demo`.
 
 Everything but the arguments' shape is imported by the command that needs it, so that `legato --help` answers at once.
 """
@@ -178,6 +178,67 @@ def watch(
     settings = read_config(config)
     where = target or settings.server.listen
     raise typer.Exit(watch(where, resource, token or operator_token(settings, where, tenant)))
+
+
+@app.command()
+def erase(
+    customer: Annotated[str, typer.Argument(help="The customer's id.")],
+    target: Annotated[
+        str | None, typer.Option(help="host:port of any hub; without it the configured listener.")
+    ] = None,
+    token: Annotated[str | None, typer.Option(envvar="LEGATO_TOKEN", help="An operator's token.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Whose customer it is, when no token is given.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Erase a customer: sessions, carts, their logs and results, in the storage and on every hub.
+
+    A running hub does it. The tenant is that of the token; without one, and in development, an operator's token is made
+    as for `watch`. What backends, backups and the files of a Valkey server keep is not touched: see docs/storage.md.
+    """
+    from legato_hub.cli_erase import erase
+    from legato_hub.cli_token import operator_token
+
+    settings = read_config(config)
+    where = target or settings.server.listen
+    erase(where, customer, token or operator_token(settings, where, tenant))
+
+
+StorageOption = Annotated[str | None, typer.Option("--storage", help="URL; without it the configured storage's.")]
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="A file that is not there yet.")],
+    storage: StorageOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Back the SQLite storage up, also under a running hub. Valkey makes its own backups: see docs/storage.md."""
+    from legato_hub.cli_storage import backup
+
+    backup(storage or read_config(config).storage.url, file)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `legato backup` has made.")],
+    storage: StorageOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Make the SQLite storage from a backup, under a new epoch, with the hub stopped and the former file moved away."""
+    from legato_hub.cli_storage import restore
+
+    restore(storage or read_config(config).storage.url, file)
+
+
+@app.command()
+def new_epoch(storage: StorageOption = None, config: ConfigOption = None) -> None:
+    """Say that the storage's data is not what it was: every client takes a snapshot, no old cursor is believed.
+
+    On Valkey running hubs see it within seconds; a hub on SQLite must be stopped.
+    """
+    from legato_hub.cli_storage import new_epoch
+
+    new_epoch(storage or read_config(config).storage.url)
 
 
 @app.command()

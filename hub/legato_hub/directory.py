@@ -5,15 +5,18 @@
     share/{tenant}/{code}                    cart id                          10 min after sharing
     live-session/{tenant}/{customer id}      session id                       sign-out
     session-customer/{session id}            the first customer signed in     a year after the latest sign-in
+    retention                                empty                            minutes after a hub swept the storage
 
     set                                      members
     carts-of/{tenant}/all                    every cart of the tenant
     carts-of/{tenant}/store/{store}          a selling entity's carts
     carts-of/{tenant}/customer/{id}          a customer's carts
     carts-of/{principal}                     a shopper's or terminal's own carts, and those it was granted
+    sessions-of/{tenant}/{customer id}       every session that was ever claimed for a customer
 
-Members are cart ids. A cart is put in before it is committed, so readers pass over members that do not exist (yet), and
-they look at the cart itself before they show it: a set is where to look, not who may see.
+Members are ids of carts, or of sessions. They are put in before what they stand for is committed, so readers pass over
+members that do not exist (yet), and they look at the thing itself before they show it: a set is where to look, not who
+may see.
 """
 
 from legato.commerce.v1 import cart_pb2
@@ -38,6 +41,11 @@ def live_session_record(tenant: str, customer_id: str) -> str:
 def session_customer_record(session_id: str) -> str:
     """The customer that a session was signed in as first."""
     return f"session-customer/{session_id}"
+
+
+def sessions_of(tenant: str, customer_id: str) -> str:
+    """The sessions that were a customer's."""
+    return f"sessions-of/{tenant}/{customer_id}"
 
 
 def carts_of_tenant(tenant: str) -> str:

@@ -18,7 +18,7 @@ from legato_hub.core.cursor import Cursor
 from legato_hub.core.identity import Identity, IdentityKind
 from legato_hub.core.outbox import Outbox, Subscription, timestamp
 from legato_hub.core.outcomes import NAME_SHOWN
-from legato_hub.core.problem import Problem, invalid
+from legato_hub.core.problem import Problem, invalid, not_found
 from legato_hub.core.resume import resume
 from legato_hub.live import Live, LiveResources
 from legato_hub.pacer import Pacer
@@ -181,7 +181,8 @@ class Downstream:
             self.outbox,
             self.pacer,
             Subscription(wish.subscription_id, wish.resource),
-            lambda watcher: self._spawn(self._restart(watcher)),
+            restarted=lambda watcher: self._spawn(self._restart(watcher)),
+            gone=lambda watcher: self._close(watcher, not_found(watcher.target)),
         )
         self._watchers[wish.subscription_id] = watcher
         try:

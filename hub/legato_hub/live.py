@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from legato.commerce.v1 import cart_pb2
-from legato.orchestrator.v1 import cursor_pb2, stream_pb2
+from legato.orchestrator.v1 import cursor_pb2, reads_pb2, stream_pb2
 from legato.protocol import state
 from legato.protocol.entities import assemble_cart
 from legato.protocol.state import Delta
@@ -84,6 +84,8 @@ class Live:
         self.subscribers: dict[Subscriber, None] = {}
         self.client_seqs: dict[str, int] = {}
         """Highest seq of each client whose effect this process saw."""
+        self.answer: tuple[int, reads_pb2.GetCartResponse] | None = None
+        """The cart as reads tell it, and the `observed_at` that it says; of the present revision."""
         self.pins = 0
         self.end_of_feed: Callable[[], None] = lambda: None
         self._tail: deque[Update] = deque()
@@ -155,8 +157,9 @@ class Live:
         self._revised()
 
     def _revised(self) -> None:
+        # Nothing made of an earlier revision lingers: what it was made of may have been erased.
         self._merged.clear()
-        self._snapshot = None
+        self._snapshot = self._cart = self.answer = None
         for subscriber in list(self.subscribers):
             subscriber.revised()
         if self._waiters:

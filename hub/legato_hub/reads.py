@@ -1,7 +1,6 @@
 """Reading carts and sessions, at least as new as the caller has seen them."""
 
 import asyncio
-from collections import OrderedDict
 
 from legato.commerce.v1 import cart_pb2
 from legato.orchestrator.v1 import cursor_pb2, error_pb2, reads_pb2
@@ -12,7 +11,6 @@ from legato.protocol.resources import Kind
 from legato_hub import directory
 from legato_hub.access import Access
 from legato_hub.core.access import customer_of
-from legato_hub.core.cursor import Cursor
 from legato_hub.core.identity import Identity, IdentityKind
 from legato_hub.core.outbox import to_cursor
 from legato_hub.core.problem import Problem, invalid, not_found
@@ -22,9 +20,6 @@ from legato_hub.storage.base import Storage
 
 LONGEST_WAIT_S = 5.0
 """For a revision that is on its way, where the caller has no earlier deadline."""
-
-ANSWERS_KEPT = 1_024
-"""Carts that are kept assembled."""
 
 SCANNED_AT_MOST = 200
 """Carts looked at for one page; a page may be shorter than asked for, and the next one goes on."""
@@ -39,7 +34,6 @@ class Reads:
         self._storage = storage
         self._resources = resources
         self._access = access
-        self._answers: OrderedDict[str, tuple[Cursor, int, reads_pb2.GetCartResponse]] = OrderedDict()
 
     async def cart(
         self, identity: Identity, request: reads_pb2.GetCartRequest, timeout: float | None
@@ -112,19 +106,14 @@ class Reads:
 
     def answer(self, live: Live) -> reads_pb2.GetCartResponse:
         """A loaded cart as an answer. The hottest read: assembled once for each revision and time of reading."""
-        kept = self._answers.get(live.name)
-        if kept is not None and kept[:2] == (live.cursor, live.observed_at):
-            self._answers.move_to_end(live.name)
-            return kept[2]
+        if live.answer is not None and live.answer[0] == live.observed_at:
+            return live.answer[1]
         cart = assemble_cart(live.entries)
         if live.observed_at > cart.provenance.observed_at.ToMilliseconds():
             # The backend was read again and said the same: no revision came of it, but it is known to be so fresh.
             cart.provenance.observed_at.CopyFrom(timestamp(live.observed_at))
         answer = reads_pb2.GetCartResponse(cart=cart, cursor=to_cursor(live.cursor))
-        self._answers[live.name] = live.cursor, live.observed_at, answer
-        self._answers.move_to_end(live.name)
-        if len(self._answers) > ANSWERS_KEPT:
-            self._answers.popitem(last=False)
+        live.answer = live.observed_at, answer
         return answer
 
     async def at_least(self, live: Live, cursor: cursor_pb2.Cursor | None, timeout: float | None) -> None:

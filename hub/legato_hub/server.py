@@ -18,8 +18,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
-from legato.orchestrator.v1 import orchestrator_service_pb2, orchestrator_service_pb2_grpc, stream_pb2
+from legato.orchestrator.v1 import (
+    admin_service_pb2,
+    admin_service_pb2_grpc,
+    orchestrator_service_pb2,
+    orchestrator_service_pb2_grpc,
+    stream_pb2,
+)
 from legato_hub.access import Access
+from legato_hub.admin import AdminService
 from legato_hub.amend import Amender
 from legato_hub.auth import TokenAuthority, credential_verifier
 from legato_hub.backends import Backends
@@ -35,6 +42,7 @@ from legato_hub.connections import Connections
 from legato_hub.core.identity import Identity
 from legato_hub.core.market import Store, Stores
 from legato_hub.downstream import Downstream
+from legato_hub.erasure import Erasure
 from legato_hub.failpoints import Failpoints
 from legato_hub.live import LiveResources
 from legato_hub.peers import Peers
@@ -42,6 +50,7 @@ from legato_hub.presence import Gossip
 from legato_hub.reads import Reads
 from legato_hub.refresher import Refresher
 from legato_hub.resolver import Resolver
+from legato_hub.retention import Retention
 from legato_hub.serialised import add_answering_in_bytes
 from legato_hub.services import OrchestratorService
 from legato_hub.session_commands import SessionCommands
@@ -55,12 +64,12 @@ from legato_hub.worker import say_serving, worker_number
 _log = logging.getLogger(__name__)
 
 DAY_MS = 24 * 3_600_000
-SWEEP_S = 600.0
 SLOTS_S = 2.0
 """About how often slots past their time are looked for: a command of a hub that died waits no longer for its end."""
 EVERYTHING = 1 << 62
 """A time after every slot's."""
 
+ADMIN_SERVICE = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
 SERVICE = orchestrator_service_pb2.DESCRIPTOR.services_by_name["OrchestratorService"].full_name
 
 
@@ -130,7 +139,7 @@ class Hub:
         self._run(self._refresher.run())
         self._run(self._progress(server.progress_seconds))
         self._run(self._resolve_abandoned())
-        self._run(self._sweep())
+        self._run(Retention(self._storage, config.storage).run())
         _log.info("serving", extra={"listen": server.listen, "port": self.port, "epoch": self._storage.epoch})
 
     def _serve(self, carts: CartBackend, committer: CartCommitter, call_timeout_s: float) -> grpc.aio.Server:
@@ -185,9 +194,18 @@ class Hub:
         options = channel_options(config, shares_port=self._shares_port)
         result = grpc.aio.server(interceptors=server_interceptors(), options=options)
         add_answering_in_bytes(orchestrator_service_pb2_grpc.add_OrchestratorServiceServicer_to_server, service, result)
+        admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
+            AdminService(authority, Erasure(self._storage)), result
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, result)
         reflection.enable_server_reflection(
-            [SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME], result
+            [
+                SERVICE,
+                ADMIN_SERVICE,
+                health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
+                reflection.SERVICE_NAME,
+            ],
+            result,
         )
         return result
 
@@ -252,17 +270,6 @@ class Hub:
                     self._resolver.begin(slot)
             except StorageError as error:
                 _log.warning("cannot look for abandoned commands", extra={"error": str(error)})
-
-    async def _sweep(self) -> None:
-        storage = self._config.storage
-        while True:
-            try:
-                await self._storage.sweep(
-                    now_ms(), closed_ms=storage.closed_days * DAY_MS, idle_ms=storage.idle_days * DAY_MS
-                )
-            except StorageError:
-                _log.exception("cannot sweep the storage")
-            await asyncio.sleep(SWEEP_S)
 
 
 def open_storage(url: str) -> Storage:

@@ -48,7 +48,7 @@ class SignIns:
             head = sessions.head_of(own.entries)
             record = directory.live_session_record(head.tenant, customer.id)
             target = await self._live_session(record, customer)
-            suits = await self._claim(head.id, customer) and head.state == session_pb2.SESSION_STATE_ACTIVE
+            suits = await self._claim(head, customer) and head.state == session_pb2.SESSION_STATE_ACTIVE
             if target is None:
                 target = own if suits else await self._fresh(head, customer)
             target = await self._go_on(own, target, customer, channel, join=suits)
@@ -69,19 +69,20 @@ class SignIns:
         await self._storage.delete(record)
         return None
 
-    async def _claim(self, session_id: str, customer: Customer) -> bool:
+    async def _claim(self, session: session_pb2.Session, customer: Customer) -> bool:
         """Whether a session is this customer's or, until now, nobody's. From now on it is nobody else's."""
-        record, now = directory.session_customer_record(session_id), now_ms()
+        record, now = directory.session_customer_record(session.id), now_ms()
         until, value = now + CUSTOMER_KEPT_MS, customer.id.encode()
-        if await self._storage.put(record, value, until=until, now=now, if_absent=True):
-            return True
-        if await self._storage.get(record, now) != value:
-            return False
-        return await self._storage.put(record, value, until=until, now=now)
+        if not await self._storage.put(record, value, until=until, now=now, if_absent=True):
+            if await self._storage.get(record, now) != value:
+                return False
+            await self._storage.put(record, value, until=until, now=now)
+        await self._storage.add(directory.sessions_of(session.tenant, customer.id), session.id)
+        return True
 
     async def _fresh(self, like: session_pb2.Session, customer: Customer) -> Live:
         session_id = new_id()
-        await self._claim(session_id, customer)
+        await self._claim(session_pb2.Session(id=session_id, tenant=like.tenant), customer)
         market = Market(like.store, like.country, like.currency_code, like.locale)
         entries = sessions.new(session_id, like.tenant, market, now_ms())
         return await self._amender.amend(names.session(session_id), lambda _: entries)

@@ -13,11 +13,18 @@ class Watcher:
     """One subscription on the resource that feeds it."""
 
     def __init__(
-        self, outbox: Outbox, pacer: Pacer, subscription: Subscription, restarted: Callable[["Watcher"], None]
+        self,
+        outbox: Outbox,
+        pacer: Pacer,
+        subscription: Subscription,
+        *,
+        restarted: Callable[["Watcher"], None],
+        gone: Callable[["Watcher"], None],
     ) -> None:
         self._outbox = outbox
         self._restarted = restarted
         self._pacer = pacer
+        self._gone = gone
         self.subscription = subscription
         self.target = ""
         """Name of the resource that it is to show; empty for an active cart while there is none."""
@@ -27,6 +34,11 @@ class Watcher:
         """For an active cart: what tells that another cart became it."""
 
     def revised(self) -> None:
+        if self.live is None:
+            return  # closed by what an earlier one of those that are told has done
+        if self.live.tombstone:
+            self._gone(self)
+            return
         self._outbox.due(self.subscription)
         self._pacer.wake()
 

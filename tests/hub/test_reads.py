@@ -98,15 +98,6 @@ async def test_repeated_reads_assemble_nothing(shop: Shop) -> None:
     assert (second.cart.state, second.cursor.revision) == (CANCELED, 2)
 
 
-async def test_the_kept_answers_are_bounded(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reads, "ANSWERS_KEPT", 2)
-    carts = [await shop.new_cart() for _ in range(3)]
-    first, second, third = [await shop.read(SERVICE, names.cart(cart_id)) for cart_id in carts]
-    assert await shop.read(SERVICE, names.cart(carts[2])) is third
-    assert await shop.read(SERVICE, names.cart(carts[1])) is second
-    assert await shop.read(SERVICE, names.cart(carts[0])) is not first
-
-
 async def test_a_cart_that_was_read_again_unchanged_is_known_to_be_fresh(shop: Shop) -> None:
     cart_id = await shop.new_cart()
     live = await shop.resources.get(names.cart(cart_id))
