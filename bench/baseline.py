@@ -3,14 +3,13 @@
 import asyncio
 import hashlib
 import sys
-import time
 from typing import Any
 
 import grpc.aio
 
-from bench import workload
-from bench.control import obey
-from legato.orchestrator.v1 import stream_pb2
+from bench import control, workload
+from bench.no_storage import NoStorage
+from legato.orchestrator.v1 import command_pb2, stream_pb2
 from legato_hub.cli_serve import event_loop_runner
 from legato_hub.clock import now_ms
 from legato_hub.config import default_config
@@ -25,7 +24,7 @@ class Bare:
     """GetCart, `Connect` with subscriptions and commands, and injected revisions."""
 
     def __init__(self, storage_url: str) -> None:
-        self.storage = open_storage(storage_url)
+        self.storage: Any = open_storage(storage_url) if storage_url else NoStorage()
         self._streams: dict[str, list[Any]] = {}
         self._revisions: dict[str, int] = {}
 
@@ -40,24 +39,23 @@ class Bare:
             if request.HasField("subscribe"):
                 await self._subscribe(request.subscribe.resource, context)
             elif request.HasField("command"):
-                command = request.command
-                key = CommandKey(command.command_id, hashlib.sha256(data).digest(), client_id, command.seq)
-                await self._execute(command.resource, key, context)
+                await self._execute(request.command, hashlib.sha256(data).digest(), client_id, context)
 
     async def _subscribe(self, resource: str, context: Any) -> None:
         if resource not in self._revisions:
             self._revisions[resource] = 1
+            self.storage.follow(resource, lambda _: None)  # As the hub does: each commit is heard of.
             await self.storage.commit(Commit(resource, 0, workload.first_delta(), now_ms()))
         await context.write(workload.snapshot_message(self._revisions[resource]))
         self._streams.setdefault(resource, []).append(context)
         context.add_done_callback(lambda _: self._streams[resource].remove(context))
 
-    async def _execute(self, resource: str, key: CommandKey, context: Any) -> None:
-        base, now = self._revisions[resource], now_ms()
+    async def _execute(self, command: command_pb2.Command, body_hash: bytes, client_id: str, context: Any) -> None:
+        key = CommandKey(command.command_id, body_hash, client_id, command.seq)
+        resource, base, now = command.resource, self._revisions[command.resource], now_ms()
         delta, message = DELTAS[base]
         begun = await self.storage.begin(Claim(resource, key, base, now))
-        commit = Commit(resource, base, delta, now, key, workload.RESULT, 0, b"", str(base))
-        stored = await self.storage.commit(commit)
+        stored = await self.storage.commit(Commit(resource, base, delta, now, key, workload.RESULT, 0, b"", str(base)))
         assert (type(begun), type(stored)) == (Fresh, Committed), (begun, stored)
         self._revisions[resource] = base + 1
         messages = (stream.write(message) for stream in self._streams[resource])
@@ -68,16 +66,18 @@ class Bare:
         self._prepared = resource, [workload.delta_message(base + number + 1) for number in range(count)]
         return base
 
-    async def inject(self, rate: float) -> list[int]:
-        """Each revision counts as made when its time has come. The newest goes out, once in a tick."""
+    async def inject(self, rate: float, *, committed: bool) -> list[int]:
+        """The newest revision goes out: at once, and then once in a tick."""
         resource, messages = self._prepared
-        start, sent = time.monotonic(), 0
+        times, sent = list[int](), 0
+        happening = asyncio.create_task(control.happen(len(messages), rate, times))
         while sent < len(messages):
-            sent = min(int((time.monotonic() - start) * rate) + 1, len(messages))
+            await asyncio.sleep(TICK_S if sent else 0)
+            sent = len(times)
             await asyncio.gather(*(stream.write(messages[sent - 1]) for stream in self._streams[resource]))
-            await asyncio.sleep(TICK_S)
+        await happening
         self._revisions[resource] += len(messages)
-        return [int((start + number / rate) * 1e9) for number in range(len(messages))]
+        return times
 
 
 async def main(storage_url: str) -> None:
@@ -90,10 +90,10 @@ async def main(storage_url: str) -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     settle_collector()
-    await obey(bare, port)
+    await control.obey(bare, port)
     await server.stop(None)
     await bare.storage.close()
 
 
 if __name__ == "__main__":
-    event_loop_runner()(main(sys.argv[1]))
+    event_loop_runner()(main("".join(sys.argv[1:])))

@@ -19,6 +19,8 @@ ACK_EVERY = 16
 """Acknowledgements are cumulative; the hub holds back after 64 messages without one."""
 
 QUIET_S = 0.1
+PATIENCE_S = 20.0
+"""What has not arrived by then does not arrive."""
 
 
 class WrongWorkError(Exception):
@@ -46,11 +48,15 @@ class Arrivals:
         self._reached.set()
 
     async def reach(self, count: int) -> None:
-        """Wait until so many have arrived since the beginning. Raise WrongWorkError if a stream has ended."""
+        """Wait until so many have arrived since the beginning. Raise WrongWorkError if they do not, or a stream ends."""
         self._wanted = count
         if self.count < count and self._broken is None:
             self._reached.clear()
-            await self._reached.wait()
+            try:
+                async with asyncio.timeout(PATIENCE_S):
+                    await self._reached.wait()
+            except TimeoutError:
+                raise WrongWorkError(f"{self.count} messages have arrived, not {count}") from None
         if self._broken is not None:
             raise WrongWorkError("a stream has ended") from self._broken
 

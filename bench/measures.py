@@ -16,7 +16,8 @@ from legato.orchestrator.v1 import reads_pb2
 from legato.protocol.entities import assemble_cart
 
 PER_CONNECTION = 50
-DRAIN_TIMEOUT_S = 20.0
+LATECOMERS = 8
+"""Carts of a shop for which it is checked in each run what a new subscriber gets."""
 
 
 def check(done: bool, what: str) -> None:
@@ -75,16 +76,20 @@ class Audience:
         for stream in self.streams:
             check(stream.cursor.revision == revision, f"a replica is at {stream.cursor.revision}, not {revision}")
             check(stream.digest == first.digest, "replicas differ")
-        check(first.quantity == workload.quantity_at(revision), "replicas are at a wrong quantity")
+        expected = workload.delta(revision).upserts
+        check(all(first.entries[key] == value for key, value in expected.items()), "replicas are not what was made")
 
     async def check_with_latecomer(self) -> None:
         """Raise WrongWorkError unless a new subscriber gets what the others have."""
-        channels, streams = await open_streams(
-            self.side.process.port, self.side.token, self.resource, 1, PER_CONNECTION, Arrivals()
-        )
-        # The bare server keeps no state: its snapshots are what it would have been told to send.
-        check(streams[0].digest == self.streams[0].digest, "a snapshot differs from the replicas")
-        await close_streams(channels, streams)
+        await check_with_latecomer(self.side, self.resource, self.streams[0].digest)
+
+
+async def check_with_latecomer(side: Side, resource: str, digest: bytes) -> None:
+    """Raise WrongWorkError unless a new subscriber gets a state of this digest."""
+    channels, (newcomer,) = await open_streams(side.process.port, side.token, resource, 1, PER_CONNECTION, Arrivals())
+    # The bare server keeps no state: its snapshots are what it would have been told to send.
+    check(newcomer.digest == digest, "a snapshot differs from the replicas")
+    await close_streams(channels, [newcomer])
 
 
 async def fan_out(audience: Audience, revisions: int) -> float:
@@ -95,7 +100,7 @@ async def fan_out(audience: Audience, revisions: int) -> float:
     for number in range(revisions):
         await process.tell(prepare=audience.resource, count=1)
         start, before = arrivals.count, process.cpu_s()
-        await process.tell(rate=1.0)
+        await process.tell(rate=1.0, committed=True)
         await arrivals.reach(start + len(streams))
         spent += process.cpu_s() - before
         check(arrivals.count == start + len(streams), f"more messages than streams at revision {base + number}")
@@ -116,15 +121,14 @@ class Overload:
     messages: int
 
 
-async def overload(audience: Audience, revisions: int, rate: float) -> Overload:
-    """A burst of revisions, so many a second."""
+async def overload(audience: Audience, revisions: int, rate: float, *, committed: bool = False) -> Overload:
+    """A burst of revisions, so many a second: `committed` by a hub to its storage, or told to its streams alone."""
     process, streams = audience.side.process, audience.streams
     base = (await process.tell(prepare=audience.resource, count=revisions))["revision"]
     before = process.cpu_s()
-    times = (await process.tell(rate=rate))["times"]
-    async with asyncio.timeout(DRAIN_TIMEOUT_S):
-        for stream in streams:
-            await stream.until_revision(base + revisions)
+    times = (await process.tell(rate=rate, committed=committed))["times"]
+    for stream in streams:
+        await stream.until_revision(base + revisions)
     spent = process.cpu_s() - before
     check(len(times) == revisions, "not every revision was made")
     latencies: list[int] = []
@@ -159,8 +163,8 @@ class Shop:
         self._channels: list[grpc.aio.Channel] = []
         self._trios: list[tuple[str, Arrivals, list[LoadStream]]] = []
 
-    async def open(self, carts: int) -> None:
-        for number, name in enumerate(await self.side.new_carts(carts)):
+    async def open(self, carts: Sequence[str]) -> None:
+        for number, name in enumerate(carts):
             if number % (PER_CONNECTION // 3) == 0:
                 self._channels.append(open_channel(self.side.process.port))
             arrivals = Arrivals()
@@ -180,7 +184,7 @@ class Shop:
         before = process.cpu_s()
         await asyncio.gather(*(self._converse(trio, each, took) for trio in self._trios))
         spent = process.cpu_s() - before
-        for _, _, (sender, *watchers) in self._trios:
+        for number, (resource, _, (sender, *watchers)) in enumerate(self._trios):
             sender.replay(chained=True)
             base = watchers[0].cursor.revision
             for watcher in watchers:
@@ -188,6 +192,8 @@ class Shop:
                 check(watcher.cursor.revision == base + each, "a revision is missing")
                 check(watcher.digest == watchers[0].digest, "replicas differ")
             check(watchers[0].quantity == workload.quantity_at(base + each), "replicas are at a wrong quantity")
+            if number < LATECOMERS:
+                await check_with_latecomer(self.side, resource, watchers[0].digest)
         took.sort()
         return spent / (each * len(self._trios)), took[len(took) // 2] / 1e9
 

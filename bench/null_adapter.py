@@ -20,7 +20,7 @@ class NullAdapter(cart_service_pb2_grpc.CartServiceServicer, identity_service_pb
     """Executes create_cart and set_line_quantity. Not a model of a backend: it forgets, and repeats nothing."""
 
     def __init__(self) -> None:
-        self._answers: dict[tuple[str, int], cart_pb2.Cart] = {}
+        self._carts: dict[int, cart_pb2.Cart] = {}
         self._versions: dict[str, int] = {}
 
     def add_to(self, server: grpc.aio.Server) -> None:
@@ -61,10 +61,12 @@ class NullAdapter(cart_service_pb2_grpc.CartServiceServicer, identity_service_pb
         version = self._versions[cart_id] = self._versions.get(cart_id, 0) + 1
         creates = request.intent.HasField("create_cart")
         quantity = workload.quantity_at(1) if creates else request.intent.set_line_quantity.quantity.steps
-        cart = self._answers.get((cart_id, quantity))
+        cart = self._carts.get(quantity)
         if cart is None:
-            cart = self._answers[cart_id, quantity] = workload.cart(cart_id, quantity)
-        return pb.ApplyCommandResponse(cart=cart, version=str(version), line_id="" if creates else "line-1")
+            cart = self._carts[quantity] = workload.cart(cart_id, quantity)
+        answer = pb.ApplyCommandResponse(cart=cart, version=str(version), line_id="" if creates else "line-1")
+        answer.cart.id = cart_id
+        return answer
 
 
 def create() -> NullAdapter:

@@ -1,9 +1,12 @@
 """What is compared: a server process, and what a client needs to know to use it."""
 
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.client import WrongWorkError, open_channel
-from bench.processes import ServerProcess
+from bench.processes import ServerProcess, server
 from legato.commerce.v1 import cart_intent_pb2, quantity_pb2
 from legato.orchestrator.v1 import command_pb2, orchestrator_service_pb2, orchestrator_service_pb2_grpc, reads_pb2
 from legato.protocol import resources
@@ -12,6 +15,8 @@ from legato.protocol.ids import new_id
 REFERENCE_SKUS = ("PEG-ALU", "LOF2-GRN", "TENT-SOLO", "TARP-34-OLV")
 """In the seeded shop. There are a hundred million of the first, for load tests."""
 CHANNEL_KEY = "dev-web"
+BASELINE, HUB = "bench.baseline", "bench.hub_server"
+"""The modules that serve."""
 
 
 @dataclass
@@ -56,3 +61,21 @@ class Side:
             adds = (cart_intent_pb2.AddLine(sku=sku, quantity=one) for sku in REFERENCE_SKUS)
             intents += [cart_intent_pb2.CartIntent(add_line=add) for add in adds]
         return [command_pb2.Command(command_id=new_id(), resource=name, cart=intent) for intent in intents]
+
+
+@asynccontextmanager
+async def bare_side(name: str, storage_url: str = "") -> AsyncIterator[Side]:
+    """The bare server, running; without a storage it stores no command."""
+    async with server(name, BASELINE, *filter(None, [storage_url])) as process:
+        yield Side(process)
+
+
+@asynccontextmanager
+async def hub_side(
+    name: str, folder: Path, adapter: str = "null", storage_url: str = "", environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Side]:
+    """A hub, running, with its files in `folder`; nobody has signed on yet."""
+    folder.mkdir(exist_ok=True)
+    arguments = (str(folder), adapter, *filter(None, [storage_url]))
+    async with server(name, HUB, *arguments, environment=environment) as process:
+        yield Side(process, adapter)
