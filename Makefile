@@ -51,6 +51,10 @@ test: setup $(VENDURE) lint ## everything: set-up, lint, all tests
 bench: setup ## the hub's cost beside bare grpc.aio doing the same work: one `name value unit` line a figure
 	@python -m bench
 
+.PHONY: bench-growth
+bench-growth: setup ## whether a command costs the same among 100,000 carts or after 10,000 revisions, and a reconnect storm
+	@python -m bench.growth
+
 .PHONY: lint
 lint: setup check-generated $(if $(wildcard $(RELEASED)),proto-breaking) ## ruff, mypy, buf and the committed generated code
 	ruff check --quiet

@@ -55,7 +55,7 @@ class Bare:
         resource, base, now = command.resource, self._revisions[command.resource], now_ms()
         delta, message = DELTAS[base]
         begun = await self.storage.begin(Claim(resource, key, base, now))
-        stored = await self.storage.commit(Commit(resource, base, delta, now, key, workload.RESULT, 0, b"", str(base)))
+        stored = await self.storage.commit(Commit(resource, base, delta, now, key, workload.RESULT, 0, b"1", str(base)))
         assert (type(begun), type(stored)) == (Fresh, Committed), (begun, stored)
         self._revisions[resource] = base + 1
         messages = (stream.write(message) for stream in self._streams[resource])
@@ -91,7 +91,7 @@ async def main(storage_url: str) -> None:
     await server.start()
     settle_collector()
     await control.obey(bare, port)
-    await server.stop(None)
+    await server.stop(1.0)
     await bare.storage.close()
 
 

@@ -87,14 +87,21 @@ class LoadStream:
 
     async def open(self, resource: str = "") -> None:
         """Say hello, and subscribe if there is a resource; then read on."""
-        hello = stream_pb2.Hello(client_id=new_id(), channel=stream_pb2.Channel(kind="web"))
-        await self._send(stream_pb2.ConnectRequest(hello=hello))
-        await self._until("welcome")
+        await self._greet()
         if resource:
             wish = stream_pb2.Subscribe(subscription_id=workload.SUBSCRIPTION, resource=resource)
             await self._send(stream_pb2.ConnectRequest(subscribe=wish))
-            snapshot = (await self._until("snapshot")).snapshot
-            self._take(snapshot)
+            self._take((await self._until("snapshot")).snapshot)
+        self._reader = asyncio.create_task(self._read())
+
+    async def resume(self, resource: str, lost: "LoadStream") -> None:
+        """Go on where another stream was lost: what was missed has come as deltas. Raise WrongWorkError if it has not,
+        AioRpcError if the stream was refused."""
+        self.entries, self.cursor = lost.entries, lost.cursor
+        await self._greet()
+        wish = stream_pb2.Subscribe(subscription_id=workload.SUBSCRIPTION, resource=resource, since=lost.cursor)
+        await self._send(stream_pb2.ConnectRequest(subscribe=wish))
+        self._build((await self._until("delta", never="snapshot")).delta)
         self._reader = asyncio.create_task(self._read())
 
     async def close(self) -> None:
@@ -118,18 +125,17 @@ class LoadStream:
             for message in stream_pb2.ConnectResponse.FromString(data).messages:
                 kind = message.WhichOneof("message")
                 if kind == "delta":
-                    delta = message.delta
-                    if chained and delta.prev_revision != self.cursor.revision:
-                        raise WrongWorkError(f"{delta.prev_revision} does not follow on {self.cursor.revision}")
-                    self.entries = state.apply(self.entries, Delta.from_bytes(delta.payload))
-                    self.cursor = delta.cursor
-                    reached.append((arrived, delta.cursor.revision))
+                    self._build(message.delta, chained=chained)
+                    reached.append((arrived, self.cursor.revision))
                 elif kind == "snapshot":  # What a stream gets that fell behind.
                     self._take(message.snapshot)
                     reached.append((arrived, message.snapshot.cursor.revision))
                 elif kind == "command_result":
                     if message.command_result.outcome != command_pb2.OUTCOME_APPLIED:
                         raise WrongWorkError(f"a command was not applied: {message.command_result}")
+                elif kind == "progress":  # What a stream gets that has resumed.
+                    if message.progress.digest != self.digest:
+                        raise WrongWorkError("a replica is not what the hub says it is")
                 elif kind not in ("presence", "subscription_status"):
                     raise WrongWorkError(f"a {kind} that nobody asked for")
         self.received.clear()
@@ -152,14 +158,28 @@ class LoadStream:
     async def _send(self, request: stream_pb2.ConnectRequest) -> None:
         await self._call.write(request.SerializeToString())
 
-    async def _until(self, kind: str) -> stream_pb2.ServerMessage:
+    async def _greet(self) -> None:
+        hello = stream_pb2.Hello(client_id=new_id(), channel=stream_pb2.Channel(kind="web"))
+        await self._send(stream_pb2.ConnectRequest(hello=hello))
+        await self._until("welcome")
+
+    async def _until(self, kind: str, *, never: str = "") -> stream_pb2.ServerMessage:
         while True:
             data = await self._call.read()
             if data is grpc.aio.EOF:
                 raise WrongWorkError(f"the stream has ended: {await self._call.details()}")
             for message in stream_pb2.ConnectResponse.FromString(data).messages:
-                if message.WhichOneof("message") == kind:
+                came = message.WhichOneof("message")
+                if came == kind:
                     return message
+                if came == never:
+                    raise WrongWorkError(f"a {never} came instead of a {kind}")
+
+    def _build(self, delta: stream_pb2.Delta, *, chained: bool = True) -> None:
+        if chained and delta.prev_revision != self.cursor.revision:
+            raise WrongWorkError(f"{delta.prev_revision} does not follow on {self.cursor.revision}")
+        self.entries = state.apply(self.entries, Delta.from_bytes(delta.payload))
+        self.cursor = delta.cursor
 
     def _take(self, snapshot: stream_pb2.Snapshot) -> None:
         self.entries, self.cursor = state.entries_from_bytes(snapshot.payload), snapshot.cursor

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,15 +81,19 @@ class Audience:
 
     async def check_with_latecomer(self) -> None:
         """Raise WrongWorkError unless a new subscriber gets what the others have."""
-        await check_with_latecomer(self.side, self.resource, self.streams[0].digest)
+        await check_with_latecomers(self.side, {self.resource: self.streams[0].digest})
+        await self.arrivals.quiet()  # A hub tells of those who come and go.
 
 
-async def check_with_latecomer(side: Side, resource: str, digest: bytes) -> None:
-    """Raise WrongWorkError unless a new subscriber gets a state of this digest."""
-    channels, (newcomer,) = await open_streams(side.process.port, side.token, resource, 1, PER_CONNECTION, Arrivals())
-    # The bare server keeps no state: its snapshots are what it would have been told to send.
-    check(newcomer.digest == digest, "a snapshot differs from the replicas")
-    await close_streams(channels, [newcomer])
+async def check_with_latecomers(side: Side, digests: Mapping[str, bytes]) -> None:
+    """Raise WrongWorkError unless a new subscriber of each resource gets a state of its digest."""
+    channel, arrivals = open_channel(side.process.port), Arrivals()
+    newcomers = {resource: LoadStream(channel, side.token, arrivals) for resource in digests}
+    await asyncio.gather(*(stream.open(resource) for resource, stream in newcomers.items()))
+    for resource, stream in newcomers.items():
+        # The bare server keeps no state: its snapshots are what it would have been told to send.
+        check(stream.digest == digests[resource], "a snapshot differs from the replicas")
+    await close_streams([channel], list(newcomers.values()))
 
 
 async def fan_out(audience: Audience, revisions: int) -> float:
@@ -172,6 +176,10 @@ class Shop:
             for stream, resource in zip(trio, ("", name, name), strict=True):
                 await stream.open(resource)
             self._trios.append((name, arrivals, trio))
+        await self.quiet()
+
+    async def quiet(self) -> None:
+        """Wait until no stream is told anything any more."""
         await asyncio.gather(*(arrivals.quiet() for _, arrivals, _ in self._trios))
 
     async def close(self) -> None:
@@ -184,7 +192,8 @@ class Shop:
         before = process.cpu_s()
         await asyncio.gather(*(self._converse(trio, each, took) for trio in self._trios))
         spent = process.cpu_s() - before
-        for number, (resource, _, (sender, *watchers)) in enumerate(self._trios):
+        digests = {}
+        for resource, _, (sender, *watchers) in self._trios:
             sender.replay(chained=True)
             base = watchers[0].cursor.revision
             for watcher in watchers:
@@ -192,8 +201,10 @@ class Shop:
                 check(watcher.cursor.revision == base + each, "a revision is missing")
                 check(watcher.digest == watchers[0].digest, "replicas differ")
             check(watchers[0].quantity == workload.quantity_at(base + each), "replicas are at a wrong quantity")
-            if number < LATECOMERS:
-                await check_with_latecomer(self.side, resource, watchers[0].digest)
+            if len(digests) < LATECOMERS:
+                digests[resource] = watchers[0].digest
+        await check_with_latecomers(self.side, digests)
+        await self.quiet()
         took.sort()
         return spent / (each * len(self._trios)), took[len(took) // 2] / 1e9
 

@@ -17,7 +17,8 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class NullAdapter(cart_service_pb2_grpc.CartServiceServicer, identity_service_pb2_grpc.IdentityServiceServicer):
-    """Executes create_cart and set_line_quantity. Not a model of a backend: it forgets, and repeats nothing."""
+    """Executes create_cart and set_line_quantity. Not a model of a backend: it repeats nothing, and what it knows of a
+    cart, the quantity, is in the notebook that the hub keeps for it."""
 
     def __init__(self) -> None:
         self._carts: dict[int, cart_pb2.Cart] = {}
@@ -51,7 +52,9 @@ class NullAdapter(cart_service_pb2_grpc.CartServiceServicer, identity_service_pb
         return identity_service_pb2.ProbeResponse()
 
     async def GetCart(self, request: pb.GetCartRequest, context: _Context) -> pb.GetCartResponse:
-        raise NotImplementedError("no cart is refreshed while it is measured")
+        cart = self._cart(request.cart_id, int(request.adapter_state))
+        version = str(self._versions.get(request.cart_id, ""))
+        return pb.GetCartResponse(cart=cart, version=version, adapter_state=request.adapter_state)
 
     async def ResolveCommand(self, request: pb.ResolveCommandRequest, context: _Context) -> pb.ResolveCommandResponse:
         raise NotImplementedError("nothing is left unresolved by a KEYED backend")
@@ -61,12 +64,25 @@ class NullAdapter(cart_service_pb2_grpc.CartServiceServicer, identity_service_pb
         version = self._versions[cart_id] = self._versions.get(cart_id, 0) + 1
         creates = request.intent.HasField("create_cart")
         quantity = workload.quantity_at(1) if creates else request.intent.set_line_quantity.quantity.steps
+        return pb.ApplyCommandResponse(
+            cart=self._cart(cart_id, quantity),
+            version=str(version),
+            line_id="" if creates else "line-1",
+            adapter_state=notebook(quantity),
+        )
+
+    def _cart(self, cart_id: str, quantity: int) -> cart_pb2.Cart:
+        """Good until the next call."""
         cart = self._carts.get(quantity)
         if cart is None:
             cart = self._carts[quantity] = workload.cart(cart_id, quantity)
-        answer = pb.ApplyCommandResponse(cart=cart, version=str(version), line_id="" if creates else "line-1")
-        answer.cart.id = cart_id
-        return answer
+        cart.id = cart_id
+        return cart
+
+
+def notebook(quantity: int) -> bytes:
+    """What the hub keeps for the adapter beside a cart with this quantity in its first line."""
+    return b"%d" % quantity
 
 
 def create() -> NullAdapter:
