@@ -143,7 +143,9 @@ class LoadStream:
 
     async def until_revision(self, revision: int) -> None:
         """Wait until a message has led so far."""
-        while not self.received or _cursor_in(self.received[-1][1]).revision < revision:
+        seen = 0
+        while not any(_cursor_in(data).revision >= revision for _, data in reversed(self.received[seen:])):
+            seen = len(self.received)
             await self._arrivals.reach(self._arrivals.count + 1)
 
     @property
@@ -205,9 +207,13 @@ class LoadStream:
 
 
 def _cursor_in(data: bytes) -> cursor_pb2.Cursor:
-    """Where a message of state leads to."""
-    message = stream_pb2.ConnectResponse.FromString(data).messages[-1]
-    return message.snapshot.cursor if message.HasField("snapshot") else message.delta.cursor
+    """Where a message of state leads to; an empty one for other messages."""
+    for message in reversed(stream_pb2.ConnectResponse.FromString(data).messages):
+        if message.HasField("delta"):
+            return message.delta.cursor
+        if message.HasField("snapshot"):
+            return message.snapshot.cursor
+    return cursor_pb2.Cursor()
 
 
 async def open_streams(

@@ -38,8 +38,8 @@ class Growth:
     sizes: tuple[int, ...] = (10, 1_000, 100_000)
     ages: tuple[int, ...] = (10, 10_000)
     runs: int = 5
-    at_once: int = 10
-    commands_each: int = 20
+    at_once: int = 5
+    commands_each: int = 30
     storm_streams: int = 2_000
 
 
