@@ -63,7 +63,10 @@ async def measure(folder: Path, scale: Scale) -> None:
 
         # Each has a server of its own: a storage is one hub's, as far as names of carts and figures go.
         bare_url, hub_url = (stack.enter_context(valkey(folder / name)) for name in ("valkey-bare", "valkey-hub"))
-        bare_sqlite, hub_sqlite = await bare("bare-sqlite", f"sqlite:{folder / 'bare.sqlite3'}"), await hub("hub-sqlite")
+        bare_sqlite, hub_sqlite = (
+            await bare("bare-sqlite", f"sqlite:{folder / 'bare.sqlite3'}"),
+            await hub("hub-sqlite"),
+        )
         unary_us = await figures.unary_figures(scale, bare_sqlite, hub_sqlite)
         known = await figures.stream_figures(scale, bare_sqlite, hub_sqlite)
         known |= await figures.overload_figures(scale, bare_sqlite, hub_sqlite)
@@ -90,7 +93,9 @@ async def bounded(folder: Path, scale: Scale) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure; leave with what went wrong, if anything did."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="The hub beside bare grpc.aio.")
-    parser.add_argument("--quick", action="store_true", help="do everything once and little of it: no figure means much")
+    parser.add_argument(
+        "--quick", action="store_true", help="do everything once and little of it: no figure means much"
+    )
     scale = QUICK if parser.parse_args(arguments).quick else Scale()
     tell_header()
     with tempfile.TemporaryDirectory(prefix="legato-bench-") as name:

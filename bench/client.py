@@ -48,7 +48,7 @@ class Arrivals:
         self._reached.set()
 
     async def reach(self, count: int) -> None:
-        """Wait until so many have arrived since the beginning. Raise WrongWorkError if they do not, or a stream ends."""
+        """Wait until so many have arrived since the beginning. Raise WrongWorkError if they do not or a stream ends."""
         self._wanted = count
         if self.count < count and self._broken is None:
             self._reached.clear()

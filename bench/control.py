@@ -3,7 +3,7 @@
     server   {"port": 50051}                                    it serves
     client   {"prepare": "carts/...", "count": 4000}            make so many revisions, outside of what is measured
     server   {"revision": 1}                                    the present one
-    client   {"rate": 2000.0, "committed": false}               let them happen, so many a second; committed or only told
+    client   {"rate": 2000.0, "committed": false}               let them happen, so many a second, stored or only told
     server   {"times": [...]}                                   when each did, on CLOCK_MONOTONIC in nanoseconds
 
 The end of its input is the end of the server: it never outlives the client.

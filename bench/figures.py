@@ -35,9 +35,7 @@ async def stream_figures(scale: Scale, bare: Side, hub: Side) -> dict[str, float
         audience = Audience(side, resource)
         audiences.append(audience)
         tell(name, await audience.open(scale.streams))
-    bare_s, hub_s = await alternate(
-        audiences, scale.runs, lambda audience: fan_out(audience, scale.fan_out_revisions)
-    )
+    bare_s, hub_s = await alternate(audiences, scale.runs, lambda audience: fan_out(audience, scale.fan_out_revisions))
     for audience in audiences:
         await audience.close()
     tell("fanout_cpu_ratio", ratio(hub_s, bare_s))

@@ -61,7 +61,7 @@ class Case:
 
 def figures(growth: Growth) -> dict[str, str]:
     """What is told: names and units."""
-    found = {}
+    found: dict[str, str] = {}
     for engine in ENGINES:
         for kind, steps in (("carts", growth.sizes), ("revisions", growth.ages)):
             found |= {f"growth_{kind}_{step}_{engine}": "us/command" for step in steps}

@@ -192,7 +192,7 @@ class Shop:
         before = process.cpu_s()
         await asyncio.gather(*(self._converse(trio, each, took) for trio in self._trios))
         spent = process.cpu_s() - before
-        digests = {}
+        digests: dict[str, bytes] = {}
         for resource, _, (sender, *watchers) in self._trios:
             sender.replay(chained=True)
             base = watchers[0].cursor.revision

@@ -1,5 +1,5 @@
-"""Whether the baseline costs what bare grpc.aio is known to cost: not in microseconds, which are the machine's, but each
-kind of work beside a unary call.
+"""Whether the baseline costs what bare grpc.aio is known to cost: not in microseconds, which are the machine's, but
+each kind of work beside a unary call.
 
 A baseline that is too dear would flatter the hub. What was known when the hub was designed, in microseconds of server
 CPU: a unary call 169 on asyncio's own loop, 10 % less on uvloop; the rest as below.

@@ -24,7 +24,7 @@ def quantity_at(revision: int) -> int:
     return 1 + revision % 5
 
 
-def _money(units: int) -> money_pb2.Money:
+def money(units: int) -> money_pb2.Money:
     return money_pb2.Money(currency_code="EUR", units=units, scale=2)
 
 
@@ -37,9 +37,9 @@ def _line(number: int, quantity: int) -> line_item_pb2.LineItem:
     line.item.name = "Two-person tent with a vestibule, 1.9 kg, moss green"
     line.item.image_url = f"https://images.example/products/{number:04}/large.webp"
     line.item.options.add(name="colour", value="moss green")
-    line.unit_price.CopyFrom(_money(PRICE))
-    line.tax_lines.add(label="VAT", rate_ppm=190_000, amount=_money(PRICE * quantity * 19 // 119))
-    line.total.CopyFrom(_money(PRICE * quantity))
+    line.unit_price.CopyFrom(money(PRICE))
+    line.tax_lines.add(label="VAT", rate_ppm=190_000, amount=money(PRICE * quantity * 19 // 119))
+    line.total.CopyFrom(money(PRICE * quantity))
     return line
 
 
@@ -50,8 +50,8 @@ def cart(cart_id: str, quantity: int) -> cart_pb2.Cart:
     made.lines.extend(_line(number, quantity if number == 1 else 1) for number in range(1, LINES + 1))
     total = sum(line.total.units for line in made.lines)
     for kind in (total_pb2.TOTAL_TYPE_SUBTOTAL, total_pb2.TOTAL_TYPE_GRAND_TOTAL):
-        made.totals.items.add(type=kind, label="Total", amount=_money(total))
-    made.totals.tax_lines.add(label="VAT", rate_ppm=190_000, amount=_money(total * 19 // 119))
+        made.totals.items.add(type=kind, label="Total", amount=money(total))
+    made.totals.tax_lines.add(label="VAT", rate_ppm=190_000, amount=money(total * 19 // 119))
     return made
 
 
