@@ -77,7 +77,7 @@ class Audience:
             check(stream.cursor.revision == revision, f"a replica is at {stream.cursor.revision}, not {revision}")
             check(stream.digest == first.digest, "replicas differ")
         expected = workload.delta(revision).upserts
-        check(all(first.entries[key] == value for key, value in expected.items()), "replicas are not what was made")
+        check(all(first.entries.get(key) == value for key, value in expected.items()), "replicas are not what was made")
 
     async def check_with_latecomer(self) -> None:
         """Raise WrongWorkError unless a new subscriber gets what the others have."""
