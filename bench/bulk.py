@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import TypeVar
 
@@ -22,6 +23,8 @@ AT_ONCE = 500
 """Commits under way: both engines execute them in the order in which they were asked for."""
 
 _T = TypeVar("_T")
+_delta = lru_cache(maxsize=8)(workload.delta)
+"""All carts come to one revision after another."""
 
 
 def new_names(count: int) -> list[str]:
@@ -33,7 +36,7 @@ async def load(url: str, carts: Sequence[str], owner: cart_pb2.Cart, revisions: 
     """Bring new carts to a revision in a storage that nobody else has open. `owner` says whose they are."""
     storage = open_storage(url)
     await storage.open()
-    template = split_cart(workload.cart("", workload.quantity_at(1)))
+    template = {**split_cart(workload.cart("", workload.quantity_at(1))), **workload.delta(1).upserts}
     clients = {name: new_id() for name in carts}
     await _all(storage, (_creation(name, template, owner) for name in carts))
     for name in directory.sets_of(owner):
@@ -59,12 +62,12 @@ def _creation(name: str, template: dict[str, bytes], owner: cart_pb2.Cart) -> Co
     head = cart_pb2.Cart.FromString(template["cart"])
     head.MergeFrom(owner)
     head.id = name.removeprefix("carts/")
-    entries = {**template, **workload.delta(1).upserts, "cart": head.SerializeToString(deterministic=True)}
+    entries = {**template, "cart": head.SerializeToString(deterministic=True)}
     return Commit(name, 0, Delta(entries), now_ms(), _key("", 0), workload.RESULT, adapter_state=_notebook(1))
 
 
 def _change(name: str, revision: int, client_id: str, seq: int) -> Commit:
-    delta, key = workload.delta(revision), _key(client_id, seq)
+    delta, key = _delta(revision), _key(client_id, seq)
     return Commit(name, revision - 1, delta, now_ms(), key, workload.RESULT, adapter_state=_notebook(revision))
 
 

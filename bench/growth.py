@@ -91,24 +91,14 @@ async def grow(folder: Path, growth: Growth, engine: str) -> float:
                 return stack.enter_context(valkey(folder / f"valkey-{name}"))
             return f"sqlite:{folder / f'{name}.sqlite3'}"
 
-        async def hub(name: str, url: str) -> Side:
-            side = await stack.enter_async_context(hub_side(name, folder / name, "null", url))
-            side.token = token()
-            return side
-
-        cases: list[tuple[str, str, list[str]]] = []
-        for size in growth.sizes:
-            url, carts = storage(f"carts-{size}"), new_names(size)
-            await load(url, carts, OWNER)
-            cases.append((f"growth_carts_{size}", url, carts))
-        aged = storage("revisions")
-        for age in growth.ages:
-            # Commands age them, so that young ones are used once.
-            carts = new_names(growth.at_once * (growth.runs + 1 if age == min(growth.ages) else 1))
-            await load(aged, carts, OWNER, age)
-            cases.append((f"growth_revisions_{age}", aged, carts))
-        hubs = {url: await hub(f"hub-{number}", url) for number, url in enumerate({url for _, url, _ in cases})}
-        await tell_costs(growth, [Case(name, hubs[url], carts) for name, url, carts in cases], say)
+        loaded = await load_all(growth, storage)
+        hubs = {}
+        for number, url in enumerate(dict.fromkeys(url for _, url, _ in loaded)):
+            hubs[url] = await stack.enter_async_context(
+                hub_side(f"hub-{number}", folder / f"hub-{number}", "null", url)
+            )
+            hubs[url].token = token()
+        await tell_costs(growth, [Case(name, hubs[url], carts) for name, url, carts in loaded], say)
 
         stormy, carts = storage("storm"), new_names(growth.storm_streams // STREAMS_EACH)
         await load(stormy, carts, OWNER)
@@ -119,6 +109,22 @@ async def grow(folder: Path, growth: Growth, engine: str) -> float:
         say("resume_storm_client_cpu", outcome.client_cpu_s * 1e6 / growth.storm_streams)
         check(outcome.refused == 0, f"{outcome.refused} streams were refused")
         return outcome.took_s
+
+
+async def load_all(growth: Growth, storage: Callable[[str], str]) -> list[tuple[str, str, list[str]]]:
+    """Carts by number and by age: the figure they are for, the URL of their storage, their names."""
+    loaded = []
+    for size in growth.sizes:
+        url, carts = storage(f"carts-{size}"), new_names(size)
+        await load(url, carts, OWNER)
+        loaded.append((f"growth_carts_{size}", url, carts))
+    url = storage("revisions")
+    for age in growth.ages:
+        # Commands age them, so that young ones are used once.
+        carts = new_names(growth.at_once * (growth.runs + 1 if age == min(growth.ages) else 1))
+        await load(url, carts, OWNER, age)
+        loaded.append((f"growth_revisions_{age}", url, carts))
+    return loaded
 
 
 async def tell_costs(growth: Growth, cases: Sequence[Case], say: Callable[[str, float], None]) -> None:
