@@ -4,6 +4,8 @@ A channel to an adapter is a `LocalChannel` or a network's; it is wrapped once f
 tell where the adapter runs.
 """
 
+import asyncio
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
@@ -22,6 +24,7 @@ from legato_hub.backend_errors import read_problem
 from legato_hub.config import BackendConfig
 from legato_hub.core.problem import Problem
 from legato_hub.telemetry.interceptors import traced
+from legato_hub.telemetry.metrics import ADAPTER_CALLS
 
 if TYPE_CHECKING:
     from legato.adapter.v1.cart_service_pb2_grpc import CartServiceAsyncStub
@@ -111,11 +114,19 @@ class Backend:
     async def _call(
         self, method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response], request: _Request, timeout: float
     ) -> _Response:
+        start, code = time.monotonic(), "OK"
         try:
             return await method(request, timeout=timeout)
         except grpc.aio.AioRpcError as error:
+            code = error.code().name
             self.failed(error.code())
             raise
+        except asyncio.CancelledError:
+            code = "CANCELLED"
+            raise
+        finally:
+            name = type(request).__name__.removesuffix("Request")
+            ADAPTER_CALLS.record(time.monotonic() - start, self.name, name, code)
 
 
 class EmbeddedBackend(Backend):

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from legato.adapter.v1 import identity_service_pb2
 from legato_hub.backend import CART, CATALOG, INVENTORY, Backend, EmbeddedBackend
@@ -37,6 +37,9 @@ class Backends:
     def routed(self, capability: identity_service_pb2.Capability.ValueType) -> Backend:
         """The backend that a capability is to be asked of, whether it has it or not."""
         return self._routes[capability]
+
+    def __iter__(self) -> Iterator[Backend]:
+        return iter(list(self._backends.values()))
 
     @property
     def carts(self) -> Backend:

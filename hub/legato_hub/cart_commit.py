@@ -14,7 +14,6 @@ from legato_hub.core.outbox import to_cursor
 from legato_hub.core.problem import Problem
 from legato_hub.live import Live, LiveResources
 from legato_hub.storage.base import CommandKey, Commit, Committed, Storage
-from legato_hub.telemetry.tracing import tracer
 
 _OPEN = (cart_pb2.CART_STATE_ACTIVE, cart_pb2.CART_STATE_FROZEN)
 
@@ -154,8 +153,7 @@ class CartCommitter:
         return _Change(delta, answer.adapter_state, answer.version, cart.state not in _OPEN)
 
     async def _store(self, live: Live, commit: Commit) -> bool:
-        with tracer.span("storage.commit"):
-            stored = await self._storage.commit(commit)
+        stored = await self._storage.commit(commit)
         if not isinstance(stored, Committed):
             return False
         if commit.adapter_state is not None and commit.version is not None:

@@ -27,6 +27,7 @@ from legato_hub.live import Live, LiveResources
 from legato_hub.session_commands import SessionCommands
 from legato_hub.sessions import Sessions
 from legato_hub.storage.base import CommandKey, StorageError
+from legato_hub.telemetry.metrics import command_answered
 from legato_hub.telemetry.tracing import tracer
 
 _log = logging.getLogger(__name__)
@@ -65,15 +66,23 @@ class Commands:
         """
         if self._closed:
             return self.refuse(command, Problem(error_pb2.ERROR_REASON_DRAINING, "the hub is going down", retry_ms=500))
+        start = time.monotonic()
         task = asyncio.create_task(self._traced(command, caller, path))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
+        result = await asyncio.shield(task)
+        command_answered(result, time.monotonic() - start)
+        return result
 
     @staticmethod
     def refuse(command: command_pb2.Command, problem: Problem) -> command_pb2.CommandResult:
         """The result of a command that is not even looked at."""
         return outcomes.refused(command, problem)
+
+    @property
+    def running(self) -> int:
+        """Commands that were taken and have no result yet."""
+        return len(self._running)
 
     async def finish(self, grace_s: float) -> int:
         """Wait until commands are done, also those that wait behind others on their streams; then begin no more.
@@ -97,9 +106,11 @@ class Commands:
             return await self._answer(self._execute(command, caller, path, command.traceparent), command)
         parent = command.traceparent if parse_traceparent(command.traceparent) is not None else ""
         with tracer.span("command", "server", parent=parent) as span:
+            result = await self._answer(self._execute(command, caller, path, span.traceparent), command)
+            if not span.recording:
+                return result
             span.set("legato.resource", command.resource.partition("/")[0])
             span.set("legato.command_id", command.command_id)
-            result = await self._answer(self._execute(command, caller, path, span.traceparent), command)
             span.set("legato.outcome", command_pb2.Outcome.Name(result.outcome).removeprefix("OUTCOME_"))
             if result.HasField("error"):
                 span.set("legato.reason", error_pb2.ErrorReason.Name(result.error.reason).removeprefix("ERROR_REASON_"))

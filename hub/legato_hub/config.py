@@ -29,6 +29,10 @@ Name = Annotated[
 Address = Annotated[
     str, Meta(pattern=r"^([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}\Z", description="host:port or [host]:port")
 ]
+OptionalAddress = Annotated[
+    str,
+    Meta(pattern=r"^(|([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5})\Z", description="host:port, [host]:port or empty"),
+]
 Milliseconds = Annotated[int, Meta(ge=1, le=600_000, description="whole milliseconds, 1 to 600000")]
 Seconds = Annotated[float, Meta(gt=0, le=86_400, description="seconds, above 0 and at most 86400")]
 Days = Annotated[int, Meta(ge=1, le=3_650, description="whole days, 1 to 3650")]
@@ -160,6 +164,13 @@ class LoggingConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     format: Literal["json", "text"] = "text"
 
 
+class MetricsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[metrics]: Prometheus' text at `/metrics`; OTLP is asked for by the standard OTEL_ variables."""
+
+    listen: OptionalAddress = ""
+    """Worker i of several listens on the port + i. Without a password: loopback, or a network of your own."""
+
+
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything."""
 
@@ -171,6 +182,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     backends: dict[Name, BackendConfig]
     routing: RoutingConfig = RoutingConfig()
     logging: LoggingConfig = LoggingConfig()
+    metrics: MetricsConfig = MetricsConfig()
 
 
 def _development() -> dict[str, Any]:
@@ -232,6 +244,12 @@ def _faults(config: Config, *, tenants_given: bool) -> Iterator[tuple[str, str]]
     """What each value on its own does not show: (path, what is wrong)."""
     if int(config.server.listen.rpartition(":")[2]) > 65_535:
         yield "server.listen", "has a port above 65535"
+    if config.metrics.listen:
+        port = int(config.metrics.listen.rpartition(":")[2])
+        if port > 65_535:
+            yield "metrics.listen", "has a port above 65535"
+        if port and port == int(config.server.listen.rpartition(":")[2]):
+            yield "metrics.listen", "has the port of server.listen"
     yield from _secret_faults(config)
     if not config.tenants:
         yield "tenants", "must name at least one tenant"

@@ -23,6 +23,7 @@ from legato_hub.core.resume import resume
 from legato_hub.live import Live, LiveResources
 from legato_hub.pacer import Pacer
 from legato_hub.storage.base import Gone, Storage, StorageError, Update
+from legato_hub.telemetry.metrics import message_sent
 from legato_hub.telemetry.pushes import trace_pushes
 from legato_hub.telemetry.tracing import tracer
 from legato_hub.watchers import SessionWatch, Watcher, active_cart_of, rights_of
@@ -397,6 +398,7 @@ class Downstream:
                 if tracer.enabled:
                     trace_pushes(self.outbox.pushed)
                 await write(message)
+                message_sent(self.outbox, len(message))
                 self.pacer.sent()
             if ended and not self.outbox.more:
                 if self._end is not None:

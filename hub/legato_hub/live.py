@@ -10,6 +10,7 @@ When a new epoch begins, all of this is read again; what the storage has lost al
 import asyncio
 import logging
 import random
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -62,6 +63,8 @@ class Merged:
     shared: bytes
     """A serialised `Delta` that lacks what differs from stream to stream."""
     traceparents: tuple[str, ...]
+    told_at: float
+    """When the oldest of its revisions came, on the monotonic clock."""
 
 
 class Live:
@@ -89,6 +92,8 @@ class Live:
         self.pins = 0
         self.end_of_feed: Callable[[], None] = lambda: None
         self._tail: deque[Update] = deque()
+        self._told_at: deque[float] = deque(maxlen=TAIL_REVISIONS)
+        """When each of the tail came, and perhaps of some before."""
         self._tail_bytes = 0
         self._merged: dict[int, Merged | None] = {}
         self._snapshot: tuple[bytes, bytes] | None = None
@@ -125,6 +130,7 @@ class Live:
         if update.client_id:
             self.client_seqs[update.client_id] = max(update.seq, self.client_seqs.get(update.client_id, 0))
         self._tail.append(update)
+        self._told_at.append(time.monotonic())
         self._tail_bytes += update.delta.size()
         while len(self._tail) > TAIL_REVISIONS or (self._tail_bytes > TAIL_BYTES and len(self._tail) > 1):
             self._tail_bytes -= self._tail.popleft().delta.size()
@@ -192,7 +198,7 @@ class Live:
         cursor = cursor_pb2.Cursor(epoch=self.cursor.epoch, revision=self.revision)
         named = tuple(traces[-TRACES_KEPT:])
         shared = stream_pb2.Delta(prev_revision=since, cursor=cursor, payload=delta.to_bytes(), traceparents=named)
-        return Merged(shared.SerializeToString(), named)
+        return Merged(shared.SerializeToString(), named, self._told_at[-behind] if behind else 0.0)
 
     def snapshot(self) -> tuple[bytes, bytes]:
         """The whole state serialised, and its digest."""
@@ -267,6 +273,10 @@ class LiveResources:
         live.pins -= 1
         if not live.pins:
             self._keep(live)
+
+    def __len__(self) -> int:
+        """How many are held."""
+        return len(self._live)
 
     def watched(self) -> list[Live]:
         """Every resource that somebody subscribes to."""

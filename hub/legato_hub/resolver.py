@@ -18,6 +18,7 @@ from legato_hub.core.problem import Problem
 from legato_hub.failpoints import Failpoints
 from legato_hub.live import LiveResources
 from legato_hub.storage.base import Slot, Storage, StorageError
+from legato_hub.telemetry.metrics import RESOLUTIONS
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +66,10 @@ class Resolver:
         """Whether a slot is being resolved by this process."""
         return (slot.resource, slot.fence) in self._running
 
+    def __len__(self) -> int:
+        """How many are being resolved."""
+        return len(self._running)
+
     async def close(self) -> None:
         """Stop. Slots that are not resolved stay claimed, and are resolved by whoever opens the storage next."""
         tasks = list(self._running.values())
@@ -80,6 +85,7 @@ class Resolver:
                 return
             except (grpc.aio.AioRpcError, StorageError, Problem) as error:
                 what = error.code().name if isinstance(error, grpc.aio.AioRpcError) else type(error).__name__
+                RESOLUTIONS.add("failed")
                 _log.warning("cannot resolve a command yet", extra={"resource": slot.resource, "error": what})
             await asyncio.sleep(delay)
             delay = min(delay * 2, LONGEST_DELAY_S)
@@ -90,6 +96,7 @@ class Resolver:
         answer = await self._backend.resolve_command(request, self._call_timeout_s)
         resolution = cart_service_pb2.Resolution.Name(answer.resolution).removeprefix("RESOLUTION_")
         _log.info("resolved a command", extra={"resource": slot.resource, "resolution": resolution})
+        RESOLUTIONS.add(resolution.lower())
         await self._failpoints.passed("resolve.before_commit")
         if answer.resolution == cart_service_pb2.RESOLUTION_NOT_APPLIED:
             await self._storage.release(slot)

@@ -8,14 +8,13 @@ import random
 import secrets
 import signal
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from legato.orchestrator.v1 import (
@@ -29,6 +28,7 @@ from legato_hub.access import Access
 from legato_hub.admin import AdminService
 from legato_hub.amend import Amender
 from legato_hub.auth import TokenAuthority, credential_verifier
+from legato_hub.backend import CONTRACT_VERSION
 from legato_hub.backends import Backends
 from legato_hub.cart_backend import CartBackend
 from legato_hub.cart_commands import CartCommands
@@ -41,12 +41,14 @@ from legato_hub.connection import StreamLimits
 from legato_hub.connections import Connections
 from legato_hub.core.identity import Identity
 from legato_hub.core.market import Store, Stores
+from legato_hub.core.outbox import Outbox
 from legato_hub.downstream import Downstream
 from legato_hub.erasure import Erasure
 from legato_hub.failpoints import Failpoints
 from legato_hub.live import LiveResources
 from legato_hub.peers import Peers
 from legato_hub.presence import Gossip
+from legato_hub.readiness import Readiness
 from legato_hub.reads import Reads
 from legato_hub.refresher import Refresher
 from legato_hub.resolver import Resolver
@@ -59,6 +61,9 @@ from legato_hub.sharing import Sharing
 from legato_hub.storage.base import Storage, StorageError
 from legato_hub.storage.sqlite import SQLiteStorage
 from legato_hub.telemetry.interceptors import server_interceptors
+from legato_hub.telemetry.measured import measured
+from legato_hub.telemetry.metrics import registry
+from legato_hub.telemetry.readings import hub_readings, measure_lag
 from legato_hub.worker import say_serving, worker_number
 
 _log = logging.getLogger(__name__)
@@ -81,12 +86,13 @@ class Hub:
         self._config = config
         self._shares_port = shares_port
         self._failpoints = Failpoints(failpoints)
-        self._storage: Storage = open_storage(config.storage.url)
+        self._storage: Storage = measured(open_storage(config.storage.url))
         self._background: list[asyncio.Task[None]] = []
-        self._health = HealthServicer()
         self._gossip: Gossip | None = None
         self.id = secrets.token_hex(8)
         """Tells this process from every other that shares its storage."""
+        self._readiness = Readiness(self._storage, SERVICE)
+        self._readings = ExitStack()
         self.port = 0
         """The port it listens on, from `start` on."""
 
@@ -132,10 +138,12 @@ class Hub:
         for slot in await self._storage.abandoned(EVERYTHING if self._storage.exclusive else now_ms()):
             self._resolver.begin(slot)
         await self._server.start()
-        for service in ("", SERVICE):
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         if self._gossip is not None:
             self._run(self._gossip.run())
+        await self._readiness.serve()
+        self._readings.enter_context(registry.source(hub_readings(self)))
+        self._run(self._readiness.watch())
+        self._run(measure_lag())
         self._run(self._refresher.run())
         self._run(self._progress(server.progress_seconds))
         self._run(self._resolve_abandoned())
@@ -197,7 +205,7 @@ class Hub:
         admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
             AdminService(authority, Erasure(self._storage)), result
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, result)
+        health_pb2_grpc.add_HealthServicer_to_server(self._readiness.servicer, result)
         reflection.enable_server_reflection(
             [
                 SERVICE,
@@ -231,7 +239,7 @@ class Hub:
         """Drain: tell every stream, let commands finish, end the streams, close everything."""
         grace = self._config.server.grace_seconds
         _log.info("draining", extra={"streams": len(self.connections)})
-        await self._health.enter_graceful_shutdown()
+        await self._readiness.drain()
         self.connections.drain(grace)
         # From now on new connections and calls reach whoever else serves here; the streams stand until they are ended.
         # The second grace period is for those that do not read.
@@ -252,7 +260,42 @@ class Hub:
         await self._backends.close()
         await self._resources.close()
         await self._storage.close()
+        self._readings.close()
         _log.info("stopped")
+
+    # What the metrics ask
+
+    def outboxes(self) -> list[Outbox]:
+        """Of every open stream."""
+        return [stream.outbox for stream in self.connections if isinstance(stream, Downstream)]
+
+    @property
+    def draining(self) -> bool:
+        """Whether the hub goes down."""
+        return self.connections.draining
+
+    @property
+    def ready(self) -> bool:
+        """Whether the health service says so."""
+        return self._readiness.ready
+
+    @property
+    def storage_reachable(self) -> bool:
+        """Whether the last look at the storage was answered."""
+        return self._readiness.storage_reachable
+
+    def counts(self) -> tuple[int, int, int]:
+        """Commands without a result, slots being resolved, resources in memory."""
+        return self._commands.running, len(self._resolver), len(self._resources)
+
+    def backends(self) -> list[tuple[str, bool]]:
+        """Each backend's name, and whether it has said what it can do."""
+        return [(backend.name, backend.info is not None) for backend in self._backends]
+
+    @property
+    def build(self) -> tuple[str, str]:
+        """Version of the adapter contract, and the storage's scheme."""
+        return CONTRACT_VERSION, self._config.storage.url.partition(":")[0]
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         self._background.append(asyncio.create_task(work))

@@ -36,6 +36,10 @@ class Merged(Protocol):
     @property
     def traceparents(self) -> tuple[str, ...]: ...
 
+    @property
+    def told_at(self) -> float:
+        """When the oldest revision in it was heard of, on the monotonic clock."""
+
 
 class Feed(Protocol):
     """The resource behind a subscription."""
@@ -117,6 +121,12 @@ class Outbox:
         """Deltas of the last `take` that belong to traces."""
         self.more = False
         """Whether the last `take` left something for size alone."""
+        self.revisions = 0
+        """How many revisions the deltas of the last `take` bring, all together."""
+        self.told_at = 0.0
+        """When the oldest of them was heard of; for the first delta of the message."""
+        self.snapshots: list[_Reason] = []
+        """Why the last `take` has snapshots, one for each."""
 
     def say(self, message: stream_pb2.ServerMessage) -> None:
         """Send an answer or news."""
@@ -157,7 +167,17 @@ class Outbox:
     @property
     def lag(self) -> int:
         """The largest number of unacknowledged messages of any subscription."""
-        return max((len(s.unacknowledged) for s in self.subscriptions.values()), default=0)
+        return max((len(s.unacknowledged) for s in list(self.subscriptions.values())), default=0)
+
+    @property
+    def unacknowledged(self) -> int:
+        """Messages that were not acknowledged, of all subscriptions."""
+        return sum(len(s.unacknowledged) for s in list(self.subscriptions.values()))
+
+    @property
+    def waiting(self) -> int:
+        """Subscriptions with something that was not sent yet."""
+        return len(self._due)
 
     @property
     def backlog(self) -> int:
@@ -171,7 +191,7 @@ class Outbox:
         """
         frames: list[bytes] = []
         self._size = 0
-        self.pushed = []
+        self.pushed, self.snapshots, self.revisions = [], [], 0
         while self._control and self._size < BATCH_BYTES:
             self._add(frames, self._control.popleft())
         # A result goes out whether or not the client acknowledges, and so does the state that contains it.
@@ -262,6 +282,9 @@ class Outbox:
         seq = self._seq(subscription, feed)
         seqs = stream_pb2.Delta(last_seq=seq, durable_seq=seq).SerializeToString() if seq else b""
         own = subscription.own_part
+        if not self.revisions:
+            self.told_at = merged.told_at
+        self.revisions += feed.cursor.revision - subscription.sent
         size = len(own) + len(merged.shared) + len(seqs)
         self._size += size
         self._sent(subscription, feed)
@@ -285,6 +308,7 @@ class Outbox:
             )
         )
         self._sent(subscription, feed)
+        self.snapshots.append(reason)
         return message
 
     def _progress(self, subscription: Subscription, feed: Feed) -> stream_pb2.ServerMessage:

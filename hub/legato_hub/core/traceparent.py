@@ -28,3 +28,8 @@ def parse_traceparent(text: str) -> TraceParent | None:
 def format_traceparent(trace_id: int, span_id: int, flags: int) -> str:
     """The header's value in version 00."""
     return f"00-{trace_id:032x}-{span_id:016x}-{flags & 0xFF:02x}"
+
+
+def sampled(traceparent: str) -> bool:
+    """What a valid one says: whether its trace is recorded."""
+    return int(traceparent[54], 16) & 1 == 1

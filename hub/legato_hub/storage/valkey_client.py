@@ -44,6 +44,7 @@ from legato_hub.storage.valkey_keys import ALL_BUCKETS, META, Bucket, slot_of
 from legato_hub.storage.valkey_link import Argument, Link, Lost, Unsent, retrieve
 from legato_hub.storage.valkey_nodes import Nodes
 from legato_hub.storage.valkey_scripts import Script
+from legato_hub.telemetry.metrics import EPOCHS
 
 _log = logging.getLogger(__name__)
 
@@ -259,6 +260,7 @@ class Client:
         begins = self.fence.epoch == ""
         self.fence = Fence(origins, epoch, began)
         if not begins:
+            EPOCHS.add()
             _log.warning("the storage may have lost something: a new epoch begins", extra={"epoch": epoch})
             self._on_new_epoch()
 

@@ -22,6 +22,7 @@ from legato_hub.storage.valkey_keys import Bucket, Keys, bucket_of, pack_note, u
 from legato_hub.storage.valkey_link import Link
 from legato_hub.storage.valkey_reads import revisions, since
 from legato_hub.storage.valkey_subscriber import Subscriber
+from legato_hub.telemetry.metrics import FEED_REPAIRS
 
 _log = logging.getLogger(__name__)
 
@@ -162,6 +163,7 @@ class Feeds:
                 _ = self._anchor(feed)
                 self._tell_lost(feed)
                 return
+            FEED_REPAIRS.add(by=len(missed))
             for update in missed:
                 self.offer(feed, update)
             feed.heard = max(feed.position, feed.heard if missed else 0)

@@ -16,6 +16,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 
 from legato_hub.storage.base import StorageError
+from legato_hub.telemetry.metrics import RECONNECTS
 
 Argument = bytes | str | int
 Connect = Callable[[], Awaitable[AbstractConnection]]
@@ -93,6 +94,7 @@ class Link:
                 continue
             try:
                 self._fail(await self._serve(connection))
+                RECONNECTS.add("commands")
             finally:
                 await connection.disconnect(nowait=True)
 

@@ -9,6 +9,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
 
 from legato_hub.storage.valkey_link import Connect
+from legato_hub.telemetry.metrics import RECONNECTS
 
 _log = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ class Subscriber:
                 try:
                     delay = FIRST_DELAY_S
                     error = await self._serve(connection)
+                    RECONNECTS.add("feeds")
                 finally:
                     await connection.disconnect(nowait=True)
             except (RedisError, OSError) as failure:

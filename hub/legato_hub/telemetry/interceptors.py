@@ -122,11 +122,14 @@ class _TracedChannel(grpc.aio.Channel):
     def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
         start = self._inner.unary_unary(method, *args, **kwargs)
         name = method.removeprefix("/")
+        attributes = _attributes(name)
 
         def call(request: Any, *, metadata: Iterable[tuple[str, str | bytes]] | None = None, **options: Any) -> Any:
             given = tuple(metadata or ())
-            span = tracer.span(name, "client", parent=_traceparent(given), attributes=_attributes(name))
+            span = tracer.span(name, "client", parent=_traceparent(given) if given else "", attributes=attributes)
             sent = (*((key, value) for key, value in given if key != HEADER), (HEADER, span.traceparent))
+            if not span.recording:
+                return span.run(lambda: start(request, metadata=sent, **options))
             # Current only while the call begins: a LocalChannel's handler inherits it then.
             begun = span.run(lambda: start(request, metadata=sent, **options))
             begun.add_done_callback(lambda ended: _client_status(span, _now(ended.code())))

@@ -10,6 +10,8 @@ from legato_hub.telemetry.tracing import tracer
 def trace_pushes(pushed: Iterable[Pushed]) -> None:
     """A short span for each change that goes out, in the trace of the command that caused it."""
     for subscription_id, revision, traces in pushed:
+        if not tracer.takes(traces[-1]):
+            continue
         links = (*traces[:-1], *filter(None, (stream_opened(),)))
         with tracer.span("stream.push", "producer", parent=traces[-1], links=links) as span:
             span.set("legato.subscription", subscription_id)

@@ -13,21 +13,22 @@ OTEL_EXPORTER_OTLP_*. Nothing of OpenTelemetry is imported before.
 """
 
 import asyncio
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar, cast
 
 from grpc.aio import AbortError
 
 from legato.orchestrator.v1 import error_pb2
 from legato_hub.core.problem import Problem
-from legato_hub.core.traceparent import format_traceparent, parse_traceparent
+from legato_hub.core.traceparent import format_traceparent, parse_traceparent, sampled
+from legato_hub.telemetry.environment import TelemetryError, exporters, resource
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 __all__ = ["Kind", "Span", "TracingError", "configure", "install", "recording", "shutdown", "tracer"]
 
@@ -40,7 +41,7 @@ SERVER_ERRORS = frozenset({2, 4, 12, 13, 14, 15})
 """Codes that are the callee's fault: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS."""
 
 
-class TracingError(Exception):
+class TracingError(TelemetryError):
     """The environment asks for tracing that is not possible here."""
 
 
@@ -50,6 +51,10 @@ class Span(Protocol):
     @property
     def traceparent(self) -> str:
         """W3C trace context of this span, for what it causes; may be empty."""
+
+    @property
+    def recording(self) -> bool:
+        """Whether anything that is told to it is kept: ask before building what is only for it."""
 
     def set(self, key: str, value: str | int | float | bool) -> None:
         """Add an attribute; never personal data or a secret."""
@@ -73,6 +78,7 @@ class Span(Protocol):
 
 class _NoSpan:
     __slots__ = ("traceparent",)
+    recording = False
 
     def __init__(self, traceparent: str) -> None:
         self.traceparent = traceparent
@@ -99,8 +105,33 @@ class _NoSpan:
 _NO_SPAN = _NoSpan("")
 
 
+class _Unsampled(_NoSpan):
+    """Nobody will see it. While it is current, what happens below knows that too, here and in adapters: they get a
+    context that says "not sampled", so that they do not begin traces of their own."""
+
+    __slots__ = ("_api", "_context", "_token")
+
+    def __init__(self, api: "_Api", trace_id: int, span_id: int) -> None:
+        super().__init__(format_traceparent(trace_id, span_id, 0))
+        self._api = api
+        self._context = api.passing(trace_id, span_id, self.traceparent)
+        self._token: Any = None
+
+    def run(self, function: Callable[[], _T]) -> _T:
+        with self:
+            return function()
+
+    def __enter__(self) -> Self:
+        self._token = self._api.attach(self._context)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._api.detach(self._token)
+
+
 class _RealSpan:
     __slots__ = ("_api", "_span", "_token", "traceparent")
+    recording = True
 
     def __init__(self, api: "_Api", span: Any) -> None:
         self._api = api
@@ -154,6 +185,7 @@ class _Api:
 
     def __init__(self, provider: "TracerProvider") -> None:
         from opentelemetry import context, trace
+        from opentelemetry.sdk.trace import Tracer as SdkTracer
         from opentelemetry.sdk.trace.sampling import ParentBased
 
         self.attach, self.detach = context.attach, context.detach
@@ -161,24 +193,64 @@ class _Api:
         self.error = trace.StatusCode.ERROR
         self.kinds: dict[str, trace.SpanKind] = {kind.name.lower(): kind for kind in trace.SpanKind}
         self.provider = provider
-        self.start = provider.get_tracer("legato_hub").start_span
         self._trace, self._empty = trace, context.Context()
-        # Then what was not sampled at its root needs no span of the SDK below, and most is not.
+        self._sampler = provider.sampler
+        # Then what is not sampled at its root needs no span of the SDK at all, and most is not.
         self._parent_decides = isinstance(provider.sampler, ParentBased)
+        made = provider.get_tracer("legato_hub")
+        self._ids = _DecidedIds(provider.id_generator)
+        if isinstance(made, SdkTracer):
+            made.id_generator = cast("IdGenerator", self._ids)
+        self.start = made.start_span
 
-    def unsampled(self, parent: str) -> "Span | None":
-        """A span that nobody will see, under what was not sampled; None if it must be a real one."""
+        class Passing(trace.NonRecordingSpan):
+            """A position in a trace that is not recorded, with its text."""
+
+            traceparent = ""
+
+        self._passing = Passing
+
+    def unsampled(self, name: str, kind: Kind, parent: str, attributes: Attributes | None) -> "Span | None":
+        """A span that nobody will see, under what is not sampled or as a root that is not; None if it must be real.
+
+        A root is sampled or not by the id that its trace is to have, before anything is made of it.
+        """
         if not self._parent_decides:
             return None
         if parent:
-            where = self.remote(parent)
-            if where is None or where.trace_flags.sampled:
-                return None
-            return _RealSpan(self, self._trace.NonRecordingSpan(where))
-        where = self.current().get_span_context()
-        if not where.is_valid or where.trace_flags.sampled:
+            found = parse_traceparent(parent)
+            if found is not None:
+                return None if found.flags & 1 else _Unsampled(self, found.trace_id, found.span_id)
+        else:
+            current = self.current()
+            if type(current) is self._passing:
+                return _NoSpan(current.traceparent)
+            where = current.get_span_context()
+            if where.is_valid:
+                if where.trace_flags.sampled:
+                    return None
+                return _NoSpan(format_traceparent(where.trace_id, where.span_id, where.trace_flags))
+        trace_id = self._ids.decide()
+        result = self._sampler.should_sample(self._empty, trace_id, name, self.kinds[kind], attributes)
+        if result.decision.is_recording():
             return None
-        return _NoSpan(format_traceparent(where.trace_id, where.span_id, where.trace_flags))
+        self._ids.forget()
+        return _Unsampled(self, trace_id, self._ids.generate_span_id())
+
+    def takes(self, parent: str) -> bool:
+        """See `Tracer`."""
+        return not self._parent_decides or sampled(parent)
+
+    def passing(self, trace_id: int, span_id: int, traceparent: str) -> "Context":
+        """A context in which a position is current that is not recorded."""
+        span = self._passing(self._trace.SpanContext(trace_id, span_id, is_remote=False))
+        span.traceparent = traceparent
+        return self.set_span_in_context(span)
+
+    def recording(self) -> bool:
+        """Whether the current span is recorded."""
+        current = self.current()
+        return type(current) is not self._passing and bool(current.is_recording())  # type: ignore[no-untyped-call]  # the API leaves it bare
 
     def remote(self, traceparent: str) -> Any:
         """The span context that a text describes; None if it describes none."""
@@ -201,6 +273,29 @@ class _Api:
         return where and self._trace.Link(where)
 
 
+class _DecidedIds:
+    """The SDK's ids. One that was decided about is the next trace's, or the sampler would be asked about another."""
+
+    def __init__(self, ids: "IdGenerator") -> None:
+        self.generate_span_id = ids.generate_span_id
+        self.is_trace_id_random = ids.is_trace_id_random
+        self._ids = ids
+        self._decided = 0
+
+    def decide(self) -> int:
+        """The id of the next trace."""
+        self._decided = self._ids.generate_trace_id()
+        return self._decided
+
+    def forget(self) -> None:
+        """There will be no such trace."""
+        self._decided = 0
+
+    def generate_trace_id(self) -> int:
+        decided, self._decided = self._decided, 0
+        return decided or self._ids.generate_trace_id()
+
+
 class Tracer:
     """Makes spans. `enabled` is false until `configure` or `install`."""
 
@@ -221,7 +316,7 @@ class Tracer:
         api = self._api
         if api is None:
             return _NoSpan(parent) if parent else _NO_SPAN
-        if (passing := api.unsampled(parent)) is not None:
+        if (passing := api.unsampled(name, kind, parent, attributes)) is not None:
             return passing
         return _RealSpan(
             api,
@@ -233,6 +328,14 @@ class Tracer:
                 [link for text in links if (link := api.link(text))],
             ),
         )
+
+    def takes(self, parent: str) -> bool:
+        """Whether a span under `parent`, a valid traceparent, could be recorded."""
+        return self._api is not None and self._api.takes(parent)
+
+    def recording(self) -> bool:
+        """Whether there is a current span, and it is recorded."""
+        return self._api is not None and self._api.recording()
 
     def current(self) -> tuple[str, str] | None:
         """Trace id and span id of the current span, as hexadecimal text."""
@@ -260,17 +363,19 @@ tracer = Tracer()
 
 def configure() -> bool:
     """Turn tracing on if the environment asks for it; whether it did. Raise TracingError if it cannot be."""
-    exporters = _exporters()
-    if not exporters:
+    try:
+        wanted = exporters("TRACES")
+    except TelemetryError as error:
+        raise TracingError(str(error)) from None
+    if not wanted:
         return False
     try:
         from opentelemetry import trace
-        from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
 
         made: list[SpanExporter] = []
-        for name in exporters:
+        for name in wanted:
             if name == "console":
                 made.append(ConsoleSpanExporter())
             else:
@@ -279,10 +384,7 @@ def configure() -> bool:
                 made.append(OTLPSpanExporter())
     except ImportError as error:
         raise TracingError(f"tracing needs the extra `otlp`: pip install 'legato[otlp]' ({error})") from error
-    resource = Resource.create()
-    if str(resource.attributes["service.name"]).startswith("unknown_service"):
-        resource = resource.merge(Resource({"service.name": "legato-hub"}))
-    provider = TracerProvider(resource=resource)
+    provider = TracerProvider(resource=resource())
     for exporter in made:
         provider.add_span_processor(BatchSpanProcessor(exporter))
     # Adapters in this process that make spans of their own use the global provider.
@@ -311,19 +413,3 @@ def shutdown() -> None:
     former = tracer._use(None)
     if former is not None:
         former.provider.shutdown()
-
-
-def _exporters() -> list[str]:
-    """The exporters that the environment asks for."""
-    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return []
-    endpoint = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-    text = os.environ.get("OTEL_TRACES_EXPORTER") or ("otlp" if endpoint else "none")
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        if name not in ("otlp", "console", "none"):
-            raise TracingError(f"OTEL_TRACES_EXPORTER: there is no exporter {name!r}, only otlp, console and none")
-    for variable in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
-        if "otlp" in names and os.environ.get(variable, "grpc") != "grpc":
-            raise TracingError(f"{variable}: only grpc is supported")
-    return [name for name in names if name != "none"]
