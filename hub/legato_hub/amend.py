@@ -7,6 +7,7 @@ from legato_hub.clock import now_ms
 from legato_hub.core.problem import not_found
 from legato_hub.live import Live, LiveResources
 from legato_hub.storage.base import Commit, Committed, Storage
+from legato_hub.telemetry.tracing import tracer
 
 Change = Callable[[Entries], Entries]
 """From the present entities to the wished ones. Pure: it may be called again when another hub was ahead."""
@@ -22,9 +23,12 @@ class Amender:
     async def amend(self, name: str, change: Change, *, traceparent: str = "", closed: bool = False) -> Live:
         """Change a resource, or make it. A change that changes nothing makes no revision.
 
+        The revision belongs to the trace of `traceparent`, or else to that of the current span.
+
         Raise Problem (NOT_FOUND) for what retention has taken away, StorageError, and whatever `change` raises.
         """
         live = await self._resources.pin(name)
+        traceparent = traceparent or tracer.current_traceparent()
         try:
             async with live.lane:
                 while True:

@@ -175,6 +175,7 @@ class CartCommands:
         except Problem as problem:
             return problem
         call.adapter_state = live.adapter_state
+        call.context.traceparent = e.traceparent
         if e.must_match and e.keyed:
             call.expected_version = live.version
         return call

@@ -14,6 +14,7 @@ from legato_hub.core.outbox import to_cursor
 from legato_hub.core.problem import Problem
 from legato_hub.live import Live, LiveResources
 from legato_hub.storage.base import CommandKey, Commit, Committed, Storage
+from legato_hub.telemetry.tracing import tracer
 
 _OPEN = (cart_pb2.CART_STATE_ACTIVE, cart_pb2.CART_STATE_FROZEN)
 
@@ -118,6 +119,7 @@ class CartCommitter:
             # Stored even if it is the same: then every hub knows that it is of this epoch.
             adapter_state=live.adapter_state if changed.adapter_state is None else changed.adapter_state,
             version=live.version if changed.version is None else changed.version,
+            traceparent=tracer.current_traceparent(),
             closed=changed.closed,
         )
         if not await self._store(live, commit):

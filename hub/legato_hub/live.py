@@ -63,8 +63,8 @@ class Merged:
     shared: bytes
     """A serialised `Delta` that lacks what differs from stream to stream."""
     traceparents: tuple[str, ...]
-    told_at: float
-    """When the oldest of its revisions came, on the monotonic clock."""
+    told_at: int
+    """When the oldest of its revisions came, in nanoseconds on the monotonic clock."""
 
 
 class Live:
@@ -92,7 +92,7 @@ class Live:
         self.pins = 0
         self.end_of_feed: Callable[[], None] = lambda: None
         self._tail: deque[Update] = deque()
-        self._told_at: deque[float] = deque(maxlen=TAIL_REVISIONS)
+        self._told_at: deque[int] = deque(maxlen=TAIL_REVISIONS)
         """When each of the tail came, and perhaps of some before."""
         self._tail_bytes = 0
         self._merged: dict[int, Merged | None] = {}
@@ -130,7 +130,7 @@ class Live:
         if update.client_id:
             self.client_seqs[update.client_id] = max(update.seq, self.client_seqs.get(update.client_id, 0))
         self._tail.append(update)
-        self._told_at.append(time.monotonic())
+        self._told_at.append(time.monotonic_ns())
         self._tail_bytes += update.delta.size()
         while len(self._tail) > TAIL_REVISIONS or (self._tail_bytes > TAIL_BYTES and len(self._tail) > 1):
             self._tail_bytes -= self._tail.popleft().delta.size()
@@ -198,7 +198,7 @@ class Live:
         cursor = cursor_pb2.Cursor(epoch=self.cursor.epoch, revision=self.revision)
         named = tuple(traces[-TRACES_KEPT:])
         shared = stream_pb2.Delta(prev_revision=since, cursor=cursor, payload=delta.to_bytes(), traceparents=named)
-        return Merged(shared.SerializeToString(), named, self._told_at[-behind] if behind else 0.0)
+        return Merged(shared.SerializeToString(), named, self._told_at[-behind] if behind else 0)
 
     def snapshot(self) -> tuple[bytes, bytes]:
         """The whole state serialised, and its digest."""

@@ -15,6 +15,7 @@ from legato_hub.core.problem import Problem
 from legato_hub.lane import Lane
 from legato_hub.live import Live, LiveResources
 from legato_hub.storage.base import StorageError
+from legato_hub.telemetry.tracing import tracer
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +70,8 @@ class Refresher:
             async with self._places:
                 live = await self._resources.pin(name)
                 try:
-                    await self._read(live)
+                    with tracer.span("refresh"):
+                        await self._read(live)
                 finally:
                     self._resources.unpin(live)
         except (grpc.aio.AioRpcError, StorageError, Problem) as error:

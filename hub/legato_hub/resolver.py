@@ -19,6 +19,7 @@ from legato_hub.failpoints import Failpoints
 from legato_hub.live import LiveResources
 from legato_hub.storage.base import Slot, Storage, StorageError
 from legato_hub.telemetry.metrics import RESOLUTIONS
+from legato_hub.telemetry.tracing import tracer
 
 _log = logging.getLogger(__name__)
 
@@ -92,6 +93,11 @@ class Resolver:
 
     async def _resolve(self, slot: Slot) -> None:
         call = cart_service_pb2.ApplyCommandRequest.FromString(slot.call)
+        # In the command's own trace, however late and on whichever hub: then it is recorded if the command was.
+        with tracer.span("resolve", parent=call.context.traceparent) as span:
+            await self._find_out(slot, call, span.traceparent)
+
+    async def _find_out(self, slot: Slot, call: cart_service_pb2.ApplyCommandRequest, traceparent: str) -> None:
         request = cart_service_pb2.ResolveCommandRequest(call=call)
         answer = await self._backend.resolve_command(request, self._call_timeout_s)
         resolution = cart_service_pb2.Resolution.Name(answer.resolution).removeprefix("RESOLUTION_")
@@ -110,7 +116,7 @@ class Resolver:
         live = await self._resources.pin(slot.resource)
         try:
             result = await self._committer.commit(
-                live, command, call, answer.response, slot.key, slot.fence, problem=problem, now=now_ms()
+                live, command, call, answer.response, slot.key, slot.fence, problem=problem, now=now_ms(), traceparent=traceparent
             )
             if result is None:
                 # Somebody else resolved it first, and the slot is gone; or the cart is, and the slot must go, too.

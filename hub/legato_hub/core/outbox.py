@@ -37,8 +37,8 @@ class Merged(Protocol):
     def traceparents(self) -> tuple[str, ...]: ...
 
     @property
-    def told_at(self) -> float:
-        """When the oldest revision in it was heard of, on the monotonic clock."""
+    def told_at(self) -> int:
+        """When the oldest revision in it was heard of, in nanoseconds on the monotonic clock."""
 
 
 class Feed(Protocol):
@@ -123,7 +123,7 @@ class Outbox:
         """Whether the last `take` left something for size alone."""
         self.revisions = 0
         """How many revisions the deltas of the last `take` bring, all together."""
-        self.told_at = 0.0
+        self.told_at = 0
         """When the oldest of them was heard of; for the first delta of the message."""
         self.snapshots: list[_Reason] = []
         """Why the last `take` has snapshots, one for each."""

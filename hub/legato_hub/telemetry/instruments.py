@@ -112,24 +112,27 @@ class Histogram(Instrument):
 
 
 class Doubling(Instrument):
-    """A histogram without labels whose bounds are 0, 1, 3, 7, …: for whole numbers on the hottest path.
+    """A histogram without labels whose bounds are one less than powers of two: for whole numbers on the hottest path.
 
-    Whoever records does it in place: `counts[n.bit_length()] += 1` and `sum += n`. `scale` is what one stands for.
+    Whoever records does it in place: `counts[n.bit_length()] += 1` and `sum += n`. `bits` are the lengths of the first
+    and the last bound, `scale` is what a one stands for.
     """
 
     kind = "histogram"
 
-    def __init__(self, name: str, unit: str, meaning: str, *, buckets: int, scale: float = 1) -> None:
+    def __init__(self, name: str, unit: str, meaning: str, *, bits: tuple[int, int], scale: float = 1) -> None:
         super().__init__(name, unit, meaning)
-        self._bounds = tuple((2**power - 1) * scale for power in range(buckets))
+        self._first, last = bits
+        self._bounds = tuple((2**power - 1) * scale for power in range(self._first, last + 1))
         self._scale = scale
         self.counts = [0] * 64
         """Of numbers with so many bits; who records sees to it that there are no more than 63."""
         self.sum = 0
 
     def points(self) -> Points:
-        counts, buckets = tuple(self.counts), len(self._bounds)
-        found = (*counts[:buckets], sum(counts[buckets:]))
+        counts, first = tuple(self.counts), self._first
+        above = first + len(self._bounds)
+        found = (sum(counts[: first + 1]), *counts[first + 1 : above], sum(counts[above:]))
         points: dict[Labels, Distribution] = {(): Distribution(self._bounds, found, self.sum * self._scale)}
         return points
 

@@ -5,7 +5,7 @@ underscores, the unit and, for counters, `_total` behind it: `legato.adapter.cal
 `legato_adapter_call_duration_seconds`.
 """
 
-from time import monotonic
+from time import monotonic_ns
 
 from legato.orchestrator.v1 import command_pb2, error_pb2, stream_pb2
 from legato_hub.core.outbox import Outbox
@@ -40,7 +40,7 @@ MESSAGE_REVISIONS = Doubling(
     "legato.message.revisions",
     "{revision}",
     "Revisions merged into one message to one stream; 0 for one with answers or snapshots only.",
-    buckets=11,
+    bits=(0, 10),
 )
 SENT = Sum("legato.sent", "By", "Bytes handed to grpc on streams, before compression and framing.")
 FANOUT = Doubling(
@@ -48,8 +48,8 @@ FANOUT = Doubling(
     "s",
     "From a commit that this hub heard of to the hand-over to grpc of the message that tells a stream; a merged"
     " message counts from the oldest revision in it.",
-    buckets=25,
-    scale=1e-6,
+    bits=(13, 34),
+    scale=1e-9,
 )
 
 # Commands
@@ -133,6 +133,7 @@ ALL: tuple[Instrument, ...] = tuple(value for value in vars().values() if isinst
 registry = Registry(*ALL)
 """The process's one registry."""
 
+_merged, _waited = MESSAGE_REVISIONS.counts, FANOUT.counts
 _REASONS = {value: name.removeprefix("SNAPSHOT_REASON_").lower() for name, value in stream_pb2.SnapshotReason.items()}
 _OUTCOMES = {value: name.removeprefix("OUTCOME_").lower() for name, value in command_pb2.Outcome.items()}
 _ERRORS = {value: name.removeprefix("ERROR_REASON_").lower() for name, value in error_pb2.ErrorReason.items()}
@@ -141,13 +142,13 @@ _ERRORS = {value: name.removeprefix("ERROR_REASON_").lower() for name, value in 
 def message_sent(outbox: Outbox, size: int) -> None:
     """What `outbox.take` gave last was handed to grpc. There is no hotter path."""
     revisions = outbox.revisions
-    MESSAGE_REVISIONS.counts[revisions.bit_length()] += 1
+    _merged[revisions.bit_length()] += 1
     SENT.value += size
     if revisions:
         MESSAGE_REVISIONS.sum += revisions
-        micros = int((monotonic() - outbox.told_at) * 1e6)
-        FANOUT.counts[micros.bit_length()] += 1
-        FANOUT.sum += micros
+        waited = monotonic_ns() - outbox.told_at
+        _waited[waited.bit_length()] += 1
+        FANOUT.sum += waited
     if outbox.snapshots:
         for reason in outbox.snapshots:
             SNAPSHOTS.add(_REASONS.get(reason, "other"))

@@ -250,7 +250,7 @@ class _Api:
     def recording(self) -> bool:
         """Whether the current span is recorded."""
         current = self.current()
-        return type(current) is not self._passing and bool(current.is_recording())  # type: ignore[no-untyped-call]  # the API leaves it bare
+        return type(current) is not self._passing and current.get_span_context().trace_flags.sampled
 
     def remote(self, traceparent: str) -> Any:
         """The span context that a text describes; None if it describes none."""

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'legato/adapter/v1/request_context.proto\x12\x11legato.adapter.v1\"\x95\x01\n\x0eRequestContext\x12\x16\n\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x14\n\x05store\x18\x02 \x01(\tR\x05store\x12\x18\n\x07\x63ountry\x18\x03 \x01(\tR\x07\x63ountry\x12#\n\rcurrency_code\x18\x04 \x01(\tR\x0c\x63urrencyCode\x12\x16\n\x06locale\x18\x05 \x01(\tR\x06localeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'legato/adapter/v1/request_context.proto\x12\x11legato.adapter.v1\"\xb7\x01\n\x0eRequestContext\x12\x16\n\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x14\n\x05store\x18\x02 \x01(\tR\x05store\x12\x18\n\x07\x63ountry\x18\x03 \x01(\tR\x07\x63ountry\x12#\n\rcurrency_code\x18\x04 \x01(\tR\x0c\x63urrencyCode\x12\x16\n\x06locale\x18\x05 \x01(\tR\x06locale\x12 \n\x0btraceparent\x18\x06 \x01(\tR\x0btraceparentb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'legato.adapter.v1.request_c
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REQUESTCONTEXT']._serialized_start=63
-  _globals['_REQUESTCONTEXT']._serialized_end=212
+  _globals['_REQUESTCONTEXT']._serialized_end=246
 # @@protoc_insertion_point(module_scope)

@@ -29,6 +29,7 @@ class RequestContext(_message.Message):
     COUNTRY_FIELD_NUMBER: _builtins.int
     CURRENCY_CODE_FIELD_NUMBER: _builtins.int
     LOCALE_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """The tenant, from the caller's identity."""
     store: _builtins.str
@@ -39,6 +40,10 @@ class RequestContext(_message.Message):
     """ISO 4217 code; all amounts in the answer are in it."""
     locale: _builtins.str
     """BCP 47 language tag."""
+    traceparent: _builtins.str
+    """Trace context (W3C) of the command behind the request; empty for none. Whoever resolves the
+    command later goes on in its trace. It is not the parent of this call: that is in the metadata.
+    """
     def __init__(
         self,
         *,
@@ -47,10 +52,11 @@ class RequestContext(_message.Message):
         country: _builtins.str = ...,
         currency_code: _builtins.str = ...,
         locale: _builtins.str = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["country", b"country", "currency_code", b"currency_code", "locale", b"locale", "store", b"store", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["country", b"country", "currency_code", b"currency_code", "locale", b"locale", "store", b"store", "tenant", b"tenant", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
