@@ -25,7 +25,7 @@ _SAID = (
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.FAILED_PRECONDITION,
 )
-"""Codes whose text the contract means for callers. Others may tell of the backend's inside: that goes to the log."""
+"""Codes whose text the contract means for callers. Others may tell of the backend's inside, or of persons."""
 
 
 def read_problem(error: grpc.aio.AioRpcError, backend: str, request: str) -> Problem:
@@ -38,6 +38,7 @@ def read_problem(error: grpc.aio.AioRpcError, backend: str, request: str) -> Pro
     if code in _SAID:
         return Problem(reason, error.details() or f"backend {backend} says {code.name}")
     level = logging.WARNING if code in _REASONS else logging.ERROR
-    _log.log(level, "backend %s: %s: %s: %s", backend, request, code.name, error.details(), extra={"backend": backend})
+    # Without the details: a crashed adapter's quote whatever it choked on.
+    _log.log(level, "backend %s: %s: %s", backend, request, code.name, extra={"backend": backend})
     retry_ms = 1_000 if reason == error_pb2.ERROR_REASON_THROTTLED else None
     return Problem(reason, f"backend {backend} did not answer ({code.name})", retry_ms=retry_ms)

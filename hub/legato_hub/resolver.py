@@ -116,7 +116,15 @@ class Resolver:
         live = await self._resources.pin(slot.resource)
         try:
             result = await self._committer.commit(
-                live, command, call, answer.response, slot.key, slot.fence, problem=problem, now=now_ms(), traceparent=traceparent
+                live,
+                command,
+                call,
+                answer.response,
+                slot.key,
+                slot.fence,
+                problem=problem,
+                now=now_ms(),
+                traceparent=traceparent,
             )
             if result is None:
                 # Somebody else resolved it first, and the slot is gone; or the cart is, and the slot must go, too.

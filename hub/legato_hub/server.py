@@ -61,6 +61,7 @@ from legato_hub.sharing import Sharing
 from legato_hub.storage.base import Storage, StorageError
 from legato_hub.storage.sqlite import SQLiteStorage
 from legato_hub.telemetry.interceptors import server_interceptors
+from legato_hub.telemetry.logs import unhandled
 from legato_hub.telemetry.measured import measured
 from legato_hub.telemetry.metrics import registry
 from legato_hub.telemetry.readings import hub_readings, measure_lag
@@ -377,6 +378,7 @@ async def run(config: Config) -> None:
     hub = Hub(config, failpoints=os.environ.get("LEGATO_FAILPOINTS", ""), shares_port=is_worker)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(unhandled)
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)
     await hub.start()

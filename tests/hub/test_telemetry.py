@@ -336,20 +336,22 @@ def test_json_logs_are_one_object_a_line_with_the_trace(spans: InMemorySpanExpor
 
 @pytest.mark.usefixtures("root_logger")
 @pytest.mark.parametrize("config", [LoggingConfig(format="json"), LoggingConfig(format="text")])
-def test_personal_data_and_tokens_are_masked_and_exceptions_shown(config: LoggingConfig) -> None:
+def test_personal_data_and_tokens_are_masked_and_exceptions_told_without_their_texts(config: LoggingConfig) -> None:
     stream = io.StringIO()
     logs.configure(config, stream)
+    who = "bob@shop.example"
     try:
-        raise ValueError("broken")
+        raise ValueError(f"no such customer: {who}")
     except ValueError:
         logging.getLogger("a").exception(
             "failed", extra={"email": "anna@shop.example", "token": "a.b.c", "revision": 7}
         )
     text = stream.getvalue()
-    assert "anna@" not in text
+    assert "shop.example" not in text
     assert "a.b.c" not in text
     assert "********" in text
-    assert "ValueError: broken" in text
+    assert "ValueError" in text
+    assert "test_telemetry.py" in text
     assert "failed" in text
     assert "revision" in text
 

@@ -186,7 +186,7 @@ class _Api:
     def __init__(self, provider: "TracerProvider") -> None:
         from opentelemetry import context, trace
         from opentelemetry.sdk.trace import Tracer as SdkTracer
-        from opentelemetry.sdk.trace.sampling import ParentBased
+        from opentelemetry.sdk.trace.sampling import Decision, ParentBased
 
         self.attach, self.detach = context.attach, context.detach
         self.set_span_in_context, self.current = trace.set_span_in_context, trace.get_current_span
@@ -194,7 +194,7 @@ class _Api:
         self.kinds: dict[str, trace.SpanKind] = {kind.name.lower(): kind for kind in trace.SpanKind}
         self.provider = provider
         self._trace, self._empty = trace, context.Context()
-        self._sampler = provider.sampler
+        self._sampler, self._drop = provider.sampler, Decision.DROP
         # Then what is not sampled at its root needs no span of the SDK at all, and most is not.
         self._parent_decides = isinstance(provider.sampler, ParentBased)
         made = provider.get_tracer("legato_hub")
@@ -232,7 +232,7 @@ class _Api:
                 return _NoSpan(format_traceparent(where.trace_id, where.span_id, where.trace_flags))
         trace_id = self._ids.decide()
         result = self._sampler.should_sample(self._empty, trace_id, name, self.kinds[kind], attributes)
-        if result.decision.is_recording():
+        if result.decision is not self._drop:
             return None
         self._ids.forget()
         return _Unsampled(self, trace_id, self._ids.generate_span_id())
