@@ -1,4 +1,4 @@
-"""The command line: `legato serve | check | token | watch | erase | backup | restore | new-epoch | demo`.
+"""The command line: `legato serve | check | token | watch | doctor | erase | backup | restore | new-epoch | demo`.
 
 Everything but the arguments' shape is imported by the command that needs it, so that `legato --help` answers at once.
 """
@@ -178,6 +178,32 @@ def watch(
     settings = read_config(config)
     where = target or settings.server.listen
     raise typer.Exit(watch(where, resource, token or operator_token(settings, where, tenant)))
+
+
+@app.command()
+def doctor(
+    target: Annotated[
+        str | None, typer.Option(help="host:port of the hub; without it the configured listener.")
+    ] = None,
+    token: Annotated[str | None, typer.Option(envvar="LEGATO_TOKEN", help="Bearer token to try a stream with.")] = None,
+    timeout: Annotated[float, typer.Option(min=0.5, max=60, help="Seconds that each check may take.")] = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="A list of findings instead of text.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Look at a running hub, its storage and its backends: what is wrong, and what to do. Status 1 if anything failed.
+
+    Give it the hub's own configuration. Without a token, and with a development hub on this machine, it makes itself an
+    operator's token. An adapter that runs in the hub's process is started a second time, in this one.
+    """
+    from legato_hub.cli_doctor import doctor
+    from legato_hub.cli_token import operator_token
+    from legato_hub.config import is_loopback
+
+    settings = read_config(config)
+    where = target or settings.server.listen
+    if token is None and settings.auth.development and is_loopback(where):
+        token = operator_token(settings, where, None)
+    raise typer.Exit(doctor(settings, where, token or "", timeout_s=timeout, as_json=as_json))
 
 
 @app.command()

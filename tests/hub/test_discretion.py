@@ -68,7 +68,9 @@ async def shop(hub: RunningHub, secrets: list[str]) -> None:
         assert rejected.outcome == command_pb2.OUTCOME_REJECTED
         await phone.command(cart, add_discount_code=cart_intent_pb2.AddDiscountCode(code=CODE))
         await hub.stub.SignIn(reads_pb2.SignInRequest(credential=credential), metadata=shopper.metadata)
-        shared = await hub.stub.ShareCart(reads_pb2.ShareCartRequest(cart_id=cart.removeprefix("carts/")), metadata=shopper.metadata)
+        shared = await hub.stub.ShareCart(
+            reads_pb2.ShareCartRequest(cart_id=cart.removeprefix("carts/")), metadata=shopper.metadata
+        )
         secrets += [shared.code, shared.code.replace("-", "")]
 
         # A storage that fails, and quotes too.

@@ -1,0 +1,61 @@
+"""The configured backends, through their adapters."""
+
+from collections.abc import AsyncIterator
+
+import grpc.aio
+
+from legato.adapter.v1 import identity_service_pb2
+from legato.hosting import AdapterLoadError
+from legato_hub.backend import Backend, EmbeddedBackend, fault_of, text_of
+from legato_hub.config import BackendConfig
+from legato_hub.doctor.report import Finding, Verdict
+from legato_hub.remote_backend import REMOTE_SCHEME, RemoteBackend
+
+
+async def backend(name: str, config: BackendConfig, timeout_s: float) -> AsyncIterator[Finding]:
+    """Who the adapter is, and whether the backend behind it lives. One in the hub's process is started here anew."""
+    check = f"backend {name}"
+    adapter: Backend
+    if config.adapter.startswith(REMOTE_SCHEME):
+        adapter = RemoteBackend(name, config)
+    else:
+        adapter = EmbeddedBackend(name, config)
+        try:
+            await adapter.start()
+        except AdapterLoadError as error:
+            await adapter.close()
+            remedy = f"correct [backends.{name}]; the hub does not start like this"
+            yield Finding(check, Verdict.FAILED, str(error), remedy)
+            return
+    try:
+        async for finding in _asked(check, config, adapter, timeout_s):
+            yield finding
+    finally:
+        await adapter.close()
+
+
+async def _asked(check: str, config: BackendConfig, adapter: Backend, timeout_s: float) -> AsyncIterator[Finding]:
+    patience = timeout_s * 0.4
+    try:
+        info = await adapter.identity.GetInfo(identity_service_pb2.GetInfoRequest(), timeout=patience)
+    except grpc.aio.AioRpcError as error:
+        remedy = f"start the adapter at {config.adapter}, or correct the address; the hub finds it again by itself"
+        yield Finding(check, Verdict.FAILED, f"the adapter does not answer: {text_of(error)}", remedy)
+        return
+    if fault := fault_of(info):
+        yield Finding(check, Verdict.FAILED, fault, "update the adapter or the hub, so that both speak one contract")
+        return
+    words = [
+        identity_service_pb2.Capability.Name(value).removeprefix("CAPABILITY_").lower() for value in info.capabilities
+    ]
+    effects = identity_service_pb2.EffectClass.Name(info.effect_class).removeprefix("EFFECT_CLASS_").lower()
+    seen = f"{info.name} {info.version}, contract {info.contract_version}, {', '.join(words)}, effects {effects}"
+    try:
+        await adapter.identity.Probe(identity_service_pb2.ProbeRequest(), timeout=patience)
+    except grpc.aio.AioRpcError as error:
+        refused = error.code() is grpc.StatusCode.FAILED_PRECONDITION
+        remedy = "correct its credentials" if refused else "look at the commerce system itself, and the way to it"
+        said = f"{seen}; the system behind it does not answer: {text_of(error)}"
+        yield Finding(check, Verdict.FAILED, said, remedy)
+        return
+    yield Finding(check, Verdict.OK, seen)
