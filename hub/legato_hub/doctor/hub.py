@@ -1,16 +1,18 @@
 """The running hub, as a client meets it: port, health, token, clock, a stream's way there and back."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 import grpc.aio
+from grpc.aio import Metadata
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from legato.error_table import from_rpc_error
-from legato.errors import HubFault, LegatoError, NotAllowed, Unauthenticated
+from legato.errors import LegatoError, NotAllowed, Unauthenticated
 from legato.orchestrator.v1 import orchestrator_service_pb2, orchestrator_service_pb2_grpc, stream_pb2
 from legato.protocol.ids import new_id
 from legato_hub.doctor.report import Finding, Verdict
@@ -81,7 +83,7 @@ async def stream(channel: grpc.aio.Channel, token: str) -> AsyncIterator[Finding
     try:
         sent = time.time()
         hello = stream_pb2.Hello(client_id=new_id(), channel=stream_pb2.Channel(kind="cli", name="legato doctor"))
-        await call.write(stream_pb2.ConnectRequest(hello=hello))
+        await _say(call, hello=hello)
         welcome = (await _message(call, "welcome")).welcome
         came = time.time()
         identity = f"{welcome.identity.kind} of tenant {welcome.identity.tenant}"
@@ -90,7 +92,7 @@ async def stream(channel: grpc.aio.Channel, token: str) -> AsyncIterator[Finding
         took = []
         for nonce in range(1, PINGS + 1):
             start = time.monotonic()
-            await call.write(stream_pb2.ConnectRequest(ping=stream_pb2.Ping(nonce=nonce)))
+            await _say(call, ping=stream_pb2.Ping(nonce=nonce))
             while (await _message(call, "pong")).pong.nonce != nonce:
                 pass
             took.append(time.monotonic() - start)
@@ -101,6 +103,12 @@ async def stream(channel: grpc.aio.Channel, token: str) -> AsyncIterator[Finding
         call.cancel()
 
 
+async def _say(call: Any, **message: Any) -> None:
+    # On a stream that has ended it is the next read that tells why.
+    with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        await call.write(stream_pb2.ConnectRequest(**message))
+
+
 async def _message(call: Any, kind: str) -> stream_pb2.ServerMessage:
     """The next message of a kind. Raise LegatoError when the stream ends instead."""
     while True:
@@ -109,7 +117,8 @@ async def _message(call: Any, kind: str) -> stream_pb2.ServerMessage:
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
         if response is grpc.aio.EOF:
-            raise HubFault(f"the stream ended: {await call.details()}", code=await call.code())
+            code, details = await call.code(), await call.details()
+            raise from_rpc_error(grpc.aio.AioRpcError(code, Metadata(), await call.trailing_metadata(), details))
         for message in response.messages:
             if message.HasField(kind):
                 found: stream_pb2.ServerMessage = message
