@@ -19,7 +19,7 @@ import time
 from grpc_health.v1 import health_pb2
 from grpc_health.v1._async import HealthServicer
 
-from legato_hub.amend import now_ms
+from legato_hub.clock import now_ms
 from legato_hub.storage.base import Storage, StorageError
 
 _log = logging.getLogger(__name__)

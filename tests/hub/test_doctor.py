@@ -13,9 +13,9 @@ from grpc_health.v1 import health_pb2
 from typer.testing import CliRunner
 
 from legato_hub import cli
-from legato_hub.amend import now_ms
 from legato_hub.auth import TokenAuthority
 from legato_hub.cli_doctor import examine
+from legato_hub.clock import now_ms
 from legato_hub.config import BackendConfig, Config, MetricsConfig, Secret, StorageConfig
 from legato_hub.core.identity import Identity, IdentityKind
 from legato_hub.doctor import hub as hub_checks

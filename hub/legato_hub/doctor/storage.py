@@ -6,7 +6,7 @@ import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from legato_hub.amend import now_ms
+from legato_hub.clock import now_ms
 from legato_hub.doctor.report import Finding, Verdict
 from legato_hub.storage.base import Storage, StorageError
 
