@@ -93,7 +93,6 @@ class Live:
         self.end_of_feed: Callable[[], None] = lambda: None
         self._tail: deque[Update] = deque()
         self._told_at: deque[int] = deque(maxlen=TAIL_REVISIONS)
-        """When each of the tail came, and perhaps of some before."""
         self._tail_bytes = 0
         self._merged: dict[int, Merged | None] = {}
         self._snapshot: tuple[bytes, bytes] | None = None

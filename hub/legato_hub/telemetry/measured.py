@@ -3,11 +3,13 @@
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar
 
 from legato_hub.storage.base import Storage
 from legato_hub.telemetry.metrics import STORAGE
 from legato_hub.telemetry.tracing import tracer
+
+_Storage = TypeVar("_Storage", bound=Storage)
 
 OPERATIONS = (
     *("begin", "commit", "release", "load", "since", "last_seq", "adopt_seq", "abandoned"),
@@ -15,16 +17,11 @@ OPERATIONS = (
 )
 
 
-class _Measured:
-    """Everything else is the inner storage's own."""
-
-    def __init__(self, inner: Storage) -> None:
-        self._inner = inner
-        for name in OPERATIONS:
-            setattr(self, name, partial(_call, name, getattr(inner, name)))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
+def measured(storage: _Storage) -> _Storage:
+    """The same storage, whose operations are measured from now on, whoever calls them."""
+    for name in OPERATIONS:
+        setattr(storage, name, partial(_call, name, getattr(storage, name)))
+    return storage
 
 
 async def _call(name: str, operation: Callable[..., Awaitable[Any]], *arguments: Any, **named: Any) -> Any:
@@ -43,8 +40,3 @@ async def _timed(name: str, operation: Callable[..., Awaitable[Any]], *arguments
         raise
     STORAGE.record(time.monotonic() - start, name, "ok")
     return answer
-
-
-def measured(storage: Storage) -> Storage:
-    """The same storage, measured."""
-    return cast(Storage, _Measured(storage))

@@ -23,12 +23,14 @@ from grpc.aio import AbortError
 from legato.orchestrator.v1 import error_pb2
 from legato_hub.core.problem import Problem
 from legato_hub.core.traceparent import format_traceparent, parse_traceparent, sampled
+from legato_hub.telemetry.decided_ids import DecidedIds
 from legato_hub.telemetry.environment import TelemetryError, exporters, resource
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.id_generator import IdGenerator
+    from opentelemetry.trace import SpanContext
 
 __all__ = ["Kind", "Span", "TracingError", "configure", "install", "recording", "shutdown", "tracer"]
 
@@ -198,15 +200,23 @@ class _Api:
         # Then what is not sampled at its root needs no span of the SDK at all, and most is not.
         self._parent_decides = isinstance(provider.sampler, ParentBased)
         made = provider.get_tracer("legato_hub")
-        self._ids = _DecidedIds(provider.id_generator)
+        self._ids = DecidedIds(provider.id_generator)
         if isinstance(made, SdkTracer):
             made.id_generator = cast("IdGenerator", self._ids)
         self.start = made.start_span
 
         class Passing(trace.NonRecordingSpan):
-            """A position in a trace that is not recorded, with its text."""
+            """A position in a trace that is not recorded. Its SpanContext is dear, and made for those who ask."""
 
-            traceparent = ""
+            def __init__(self, trace_id: int, span_id: int, traceparent: str) -> None:
+                self.traceparent = traceparent
+                self._ids = trace_id, span_id
+
+            def get_span_context(self) -> "SpanContext":
+                return trace.SpanContext(*self._ids, is_remote=False)
+
+            def __repr__(self) -> str:
+                return f"Passing({self.traceparent})"
 
         self._passing = Passing
 
@@ -243,9 +253,7 @@ class _Api:
 
     def passing(self, trace_id: int, span_id: int, traceparent: str) -> "Context":
         """A context in which a position is current that is not recorded."""
-        span = self._passing(self._trace.SpanContext(trace_id, span_id, is_remote=False))
-        span.traceparent = traceparent
-        return self.set_span_in_context(span)
+        return self.set_span_in_context(self._passing(trace_id, span_id, traceparent))
 
     def recording(self) -> bool:
         """Whether the current span is recorded."""
@@ -271,29 +279,6 @@ class _Api:
     def link(self, traceparent: str) -> Any:
         where = self.remote(traceparent)
         return where and self._trace.Link(where)
-
-
-class _DecidedIds:
-    """The SDK's ids. One that was decided about is the next trace's, or the sampler would be asked about another."""
-
-    def __init__(self, ids: "IdGenerator") -> None:
-        self.generate_span_id = ids.generate_span_id
-        self.is_trace_id_random = ids.is_trace_id_random
-        self._ids = ids
-        self._decided = 0
-
-    def decide(self) -> int:
-        """The id of the next trace."""
-        self._decided = self._ids.generate_trace_id()
-        return self._decided
-
-    def forget(self) -> None:
-        """There will be no such trace."""
-        self._decided = 0
-
-    def generate_trace_id(self) -> int:
-        decided, self._decided = self._decided, 0
-        return decided or self._ids.generate_trace_id()
 
 
 class Tracer:
