@@ -1,5 +1,6 @@
 """Metrics: what moves them, how they are shown, and that the documents name those that there are."""
 
+import inspect
 import json
 import re
 import socket
@@ -19,10 +20,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from legato.commerce.v1 import cart_intent_pb2, quantity_pb2
 from legato.orchestrator.v1 import command_pb2
 from legato.protocol.ids import new_id
+from legato_hub.storage.base import Storage
 from legato_hub.telemetry import metrics
 from legato_hub.telemetry.environment import TelemetryError
 from legato_hub.telemetry.exposition import exposed, prometheus_name
 from legato_hub.telemetry.instruments import Counter, Distribution, Doubling, Gauge, Histogram, Registry
+from legato_hub.telemetry.measured import OPERATIONS
 from legato_hub.telemetry.metrics import registry
 from legato_hub.telemetry.otlp import exported
 from legato_hub.telemetry.readings import process_readings
@@ -122,6 +125,11 @@ async def test_failures_of_backends_and_resolutions_are_told_apart(tmp_path: Pat
     call = {"backend": "wayward", "method": "ApplyCommand", "code": "UNKNOWN"}
     assert moved(before, after, "legato_adapter_call_duration_seconds_count", **call) >= 1
     assert moved(before, after, "legato_slots_resolutions_total", result="not_applied") >= 1
+
+
+def test_every_operation_of_a_storage_is_measured() -> None:
+    asynchronous = {name for name, member in vars(Storage).items() if inspect.iscoroutinefunction(member)}
+    assert set(OPERATIONS) == asynchronous - {"open", "close"}
 
 
 def test_no_label_can_grow_without_bound() -> None:

@@ -55,7 +55,7 @@ async def _slots(opened: Storage) -> Finding:
         return Finding("slots", Verdict.OK, "no command is past its time")
     seen = f"{len(late)} commands of unknown outcome are past their time, the first on {late[0].resource}"
     remedy = (
-        "the next command on such a cart, or a sweep within 10 min, resolves it; if they stay, look at the backend"
+        "a running hub resolves them within seconds; if they stay, look at the backend"
         ' (legato_slots_resolutions_total{result="failed"})'
     )
     return Finding("slots", Verdict.WARNING, seen, remedy)
