@@ -4,6 +4,7 @@ import os
 from typing import TYPE_CHECKING, Literal
 
 from legato.protocol.ids import new_id
+from legato_hub.worker import worker_number
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -34,8 +35,9 @@ def exporters(signal: Literal["TRACES", "METRICS"]) -> list[str]:
 
 
 def worker() -> str:
-    """Which worker of `serve --workers` this process is (LEGATO_WORKER); empty if it is none."""
-    return os.environ.get("LEGATO_WORKER", "")
+    """Which worker of `serve --workers` this process is, for labels; empty if it is none."""
+    number = worker_number()
+    return "" if number is None else str(number)
 
 
 def resource() -> "Resource":

@@ -131,7 +131,6 @@ def configure(config: LoggingConfig, stream: TextIO | None = None) -> None:
     number = worker_number()
     if number is not None:
         handler.addFilter(_of_worker(number))
-    logging.basicConfig(level=config.level.upper(), handlers=[handler], force=True)
     level = logging.getLevelNamesMapping()[config.level.upper()]
     logging.basicConfig(level=max(level, logging.INFO), handlers=[handler], force=True)
     for name in _OWN_LOGGERS:
