@@ -6,7 +6,14 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, ParentBased, Sampler, SamplingResult
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    Decision,
+    ParentBased,
+    ParentBasedTraceIdRatio,
+    Sampler,
+    SamplingResult,
+)
 
 from legato_hub.telemetry import tracing
 from legato_hub.telemetry.tracing import tracer
@@ -46,6 +53,25 @@ def test_a_root_is_decided_about_with_the_id_that_it_gets() -> None:
     assert [f"{trace_id:032x}" for trace_id in dict.fromkeys(sampler.asked)] == [text[3:35] for text in made]
     recorded = {f"{span.context.trace_id:032x}" for span in exporter.get_finished_spans()}
     assert recorded == {text[3:35] for text in made if text.endswith(("01", "03"))}
+
+
+def test_a_share_of_all_traces_is_the_samplers_own_choice() -> None:
+    sampler = ParentBasedTraceIdRatio(0.3)
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    texts = []
+    with tracing.recording(provider):
+        for _ in range(300):
+            with tracer.span("root") as span:
+                texts.append(span.traceparent)
+    wanted = {
+        text[3:35]
+        for text in texts
+        if sampler.should_sample(None, int(text[3:35], 16), "root").decision is Decision.RECORD_AND_SAMPLE
+    }
+    assert {f"{span.context.trace_id:032x}" for span in exporter.get_finished_spans()} == wanted
+    assert 30 < len(wanted) < 200
 
 
 def test_an_unsampled_root_makes_no_span_of_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:

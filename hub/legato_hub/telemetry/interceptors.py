@@ -18,7 +18,8 @@ import grpc
 import grpc.aio
 
 from legato_hub.core.traceparent import HEADER
-from legato_hub.telemetry.tracing import SERVER_ERRORS, Span, tracer
+from legato_hub.telemetry.spans import SERVER_ERRORS, Span
+from legato_hub.telemetry.tracing import tracer
 
 __all__ = ["server_interceptors", "stream_opened", "traced"]
 

@@ -12,19 +12,14 @@ The SDK reads the others itself: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OT
 OTEL_EXPORTER_OTLP_*. Nothing of OpenTelemetry is imported before.
 """
 
-import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from grpc.aio import AbortError
-
-from legato.orchestrator.v1 import error_pb2
-from legato_hub.core.problem import Problem
 from legato_hub.core.traceparent import format_traceparent, parse_traceparent, sampled
 from legato_hub.telemetry.decided_ids import DecidedIds
 from legato_hub.telemetry.environment import TelemetryError, exporters, resource
+from legato_hub.telemetry.spans import NO_SPAN, Kind, NoSpan, RealSpan, Span, Unsampled
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -34,152 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Kind", "Span", "TracingError", "configure", "install", "recording", "shutdown", "tracer"]
 
-_T = TypeVar("_T")
-
-Kind = Literal["internal", "server", "client", "producer", "consumer"]
 Attributes = Mapping[str, str | int | float | bool]
-
-SERVER_ERRORS = frozenset({2, 4, 12, 13, 14, 15})
-"""Codes that are the callee's fault: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS."""
 
 
 class TracingError(TelemetryError):
     """The environment asks for tracing that is not possible here."""
-
-
-class Span(Protocol):
-    """Something that takes time. Enter and leave it in one task; in between it is the current span."""
-
-    @property
-    def traceparent(self) -> str:
-        """W3C trace context of this span, for what it causes; may be empty."""
-
-    @property
-    def recording(self) -> bool:
-        """Whether anything that is told to it is kept: ask before building what is only for it."""
-
-    def set(self, key: str, value: str | int | float | bool) -> None:
-        """Add an attribute; never personal data or a secret."""
-
-    def fail(self, description: str) -> None:
-        """Mark it as failed; the description never holds personal data or a secret."""
-
-    def run(self, function: Callable[[], _T]) -> _T:
-        """Call a function while this is the current span."""
-
-    def end(self) -> None:
-        """End a span that is not used in a `with`."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """End it. An exception that passes makes it failed, unless it is a refusal that is the caller's fault."""
-
-
-class _NoSpan:
-    __slots__ = ("traceparent",)
-    recording = False
-
-    def __init__(self, traceparent: str) -> None:
-        self.traceparent = traceparent
-
-    def set(self, key: str, value: str | int | float | bool) -> None:
-        pass
-
-    def fail(self, description: str) -> None:
-        pass
-
-    def run(self, function: Callable[[], _T]) -> _T:
-        return function()
-
-    def end(self) -> None:
-        pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-_NO_SPAN = _NoSpan("")
-
-
-class _Unsampled(_NoSpan):
-    """Nobody will see it. While it is current, what happens below knows that too, here and in adapters: they get a
-    context that says "not sampled", so that they do not begin traces of their own."""
-
-    __slots__ = ("_api", "_context", "_token")
-
-    def __init__(self, api: "_Api", trace_id: int, span_id: int) -> None:
-        super().__init__(format_traceparent(trace_id, span_id, 0))
-        self._api = api
-        self._context = api.passing(trace_id, span_id, self.traceparent)
-        self._token: Any = None
-
-    def run(self, function: Callable[[], _T]) -> _T:
-        with self:
-            return function()
-
-    def __enter__(self) -> Self:
-        self._token = self._api.attach(self._context)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._api.detach(self._token)
-
-
-class _RealSpan:
-    __slots__ = ("_api", "_span", "_token", "traceparent")
-    recording = True
-
-    def __init__(self, api: "_Api", span: Any) -> None:
-        self._api = api
-        self._span = span
-        self._token: Any = None
-        where = span.get_span_context()
-        self.traceparent = format_traceparent(where.trace_id, where.span_id, where.trace_flags)
-
-    def set(self, key: str, value: str | int | float | bool) -> None:
-        self._span.set_attribute(key, value)
-
-    def fail(self, description: str) -> None:
-        self._span.set_status(self._api.error, description)
-
-    def run(self, function: Callable[[], _T]) -> _T:
-        token = self._api.attach(self._api.set_span_in_context(self._span))
-        try:
-            return function()
-        finally:
-            self._api.detach(token)
-
-    def end(self) -> None:
-        self._span.end()
-
-    def __enter__(self) -> Self:
-        self._token = self._api.attach(self._api.set_span_in_context(self._span))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._api.detach(self._token)
-        match error:
-            case None | asyncio.CancelledError() | GeneratorExit() | AbortError():
-                pass
-            case Problem():
-                reason = error_pb2.ErrorReason.Name(error.reason).removeprefix("ERROR_REASON_")
-                self.set("legato.reason", reason)
-                if error.error.code in SERVER_ERRORS:
-                    self.fail(reason)
-            case _:
-                # The type alone: texts of foreign exceptions may quote personal data.
-                name = type(error).__name__
-                self.set("error.type", name)
-                self.fail(name)
-        self._span.end()
 
 
 class _Api:
@@ -188,7 +42,7 @@ class _Api:
     def __init__(self, provider: "TracerProvider") -> None:
         from opentelemetry import context, trace
         from opentelemetry.sdk.trace import Tracer as SdkTracer
-        from opentelemetry.sdk.trace.sampling import Decision, ParentBased
+        from opentelemetry.sdk.trace.sampling import Decision, ParentBased, TraceIdRatioBased
 
         self.attach, self.detach = context.attach, context.detach
         self.set_span_in_context, self.current = trace.set_span_in_context, trace.get_current_span
@@ -199,6 +53,10 @@ class _Api:
         self._sampler, self._drop = provider.sampler, Decision.DROP
         # Then what is not sampled at its root needs no span of the SDK at all, and most is not.
         self._parent_decides = isinstance(provider.sampler, ParentBased)
+        # The commonest sampler's rule, which costs a comparison here and 2 µs when it is asked itself.
+        root = getattr(provider.sampler, "_root", None)
+        self._bound = root.bound if isinstance(root, TraceIdRatioBased) else 1 << 64
+        self._limit = TraceIdRatioBased.TRACE_ID_LIMIT
         made = provider.get_tracer("legato_hub")
         self._ids = DecidedIds(provider.id_generator)
         if isinstance(made, SdkTracer):
@@ -230,22 +88,23 @@ class _Api:
         if parent:
             found = parse_traceparent(parent)
             if found is not None:
-                return None if found.flags & 1 else _Unsampled(self, found.trace_id, found.span_id)
+                return None if found.flags & 1 else Unsampled(self, found.trace_id, found.span_id)
         else:
             current = self.current()
             if type(current) is self._passing:
-                return _NoSpan(current.traceparent)
+                return NoSpan(current.traceparent)
             where = current.get_span_context()
             if where.is_valid:
                 if where.trace_flags.sampled:
                     return None
-                return _NoSpan(format_traceparent(where.trace_id, where.span_id, where.trace_flags))
+                return NoSpan(format_traceparent(where.trace_id, where.span_id, where.trace_flags))
         trace_id = self._ids.decide()
-        result = self._sampler.should_sample(self._empty, trace_id, name, self.kinds[kind], attributes)
-        if result.decision is not self._drop:
-            return None
+        if trace_id & self._limit < self._bound:
+            result = self._sampler.should_sample(self._empty, trace_id, name, self.kinds[kind], attributes)
+            if result.decision is not self._drop:
+                return None
         self._ids.forget()
-        return _Unsampled(self, trace_id, self._ids.generate_span_id())
+        return Unsampled(self, trace_id, self._ids.generate_span_id())
 
     def takes(self, parent: str) -> bool:
         """See `Tracer`."""
@@ -277,8 +136,7 @@ class _Api:
         return self.set_span_in_context(self._trace.NonRecordingSpan(where), self._empty)
 
     def link(self, traceparent: str) -> Any:
-        where = self.remote(traceparent)
-        return where and self._trace.Link(where)
+        return (where := self.remote(traceparent)) and self._trace.Link(where)
 
 
 class Tracer:
@@ -300,10 +158,10 @@ class Tracer:
         """A span under `parent` (a traceparent), or under the current span if there is none, linked to others."""
         api = self._api
         if api is None:
-            return _NoSpan(parent) if parent else _NO_SPAN
+            return NoSpan(parent) if parent else NO_SPAN
         if (passing := api.unsampled(name, kind, parent, attributes)) is not None:
             return passing
-        return _RealSpan(
+        return RealSpan(
             api,
             api.start(
                 name,
