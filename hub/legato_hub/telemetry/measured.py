@@ -13,7 +13,7 @@ _Storage = TypeVar("_Storage", bound=Storage)
 
 OPERATIONS = (
     *("begin", "commit", "release", "load", "since", "last_seq", "adopt_seq", "abandoned"),
-    *("put", "get", "delete", "add", "remove", "members", "sweep", "notify"),
+    *("put", "get", "delete", "add", "remove", "members", "sweep", "notify", "erase", "scrub"),
 )
 
 
