@@ -17,7 +17,8 @@ from legato_hub.core.identity import Caller, Identity, IdentityKind
 from legato_hub.core.outbox import timestamp
 from legato_hub.core.problem import Problem
 from legato_hub.core.validation import check_text, check_word, raise_for
-from legato_hub.downstream import Downstream, Write
+from legato_hub.downstream import Downstream
+from legato_hub.line import Write
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ others of the client.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from legato.orchestrator.v1 import command_pb2, error_pb2, stream_pb2
@@ -20,9 +20,11 @@ from legato_hub.core.outbox import Outbox, Subscription, timestamp
 from legato_hub.core.outcomes import NAME_SHOWN
 from legato_hub.core.problem import Problem, invalid, not_found
 from legato_hub.core.resume import resume
+from legato_hub.line import Line, Write
 from legato_hub.live import Live, LiveResources
 from legato_hub.pacer import Pacer
 from legato_hub.storage.base import Gone, Storage, StorageError, Update
+from legato_hub.telemetry.interceptors import stream_opened
 from legato_hub.telemetry.metrics import message_sent
 from legato_hub.telemetry.pushes import trace_pushes
 from legato_hub.telemetry.tracing import tracer
@@ -35,9 +37,6 @@ LAST_WORDS_S = 5.0
 
 BACKLOG = 256
 """Answers and results on their way to a client at which nothing more is read from it."""
-
-Write = Callable[[bytes], Awaitable[None]]
-"""Sends a serialised message."""
 
 
 def _expired() -> Problem:
@@ -59,6 +58,7 @@ class Downstream:
         live_resources: LiveResources,
         access: Access,
         refresh: Callable[[Live], None],
+        pacer: Pacer,
         identity: Identity,
         *,
         connection_id: str,
@@ -66,11 +66,10 @@ class Downstream:
         client_id: str = "",
         window: int = 0,
         max_subscriptions: int,
-        tick_s: float,
     ) -> None:
         self.identity = identity
         self.outbox = Outbox(client_id, window)
-        self.pacer = Pacer(tick_s)
+        self.line = Line(pacer, self._take)
         self._storage = storage
         self._resources = live_resources
         self._access = access
@@ -92,6 +91,8 @@ class Downstream:
         self._cut_off: asyncio.TimerHandle | None = None
         self._end: BaseException | None = None
         self._ended = False
+        self._said_all = False
+        self._opened = stream_opened()
 
     # Identity
 
@@ -163,7 +164,7 @@ class Downstream:
     def acknowledge(self, ack: stream_pb2.Ack) -> None:
         """Take an acknowledgement in."""
         if self.outbox.acknowledge(ack.subscription_id, ack.cursor):
-            self.pacer.wake()
+            self.line.wake()
 
     async def _subscribe(self, wish: stream_pb2.Subscribe) -> None:
         if not 1 <= len(wish.subscription_id) <= 64:
@@ -180,7 +181,7 @@ class Downstream:
             raise _expired()
         watcher = Watcher(
             self.outbox,
-            self.pacer,
+            self.line,
             Subscription(wish.subscription_id, wish.resource),
             restarted=lambda watcher: self._spawn(self._restart(watcher)),
             gone=lambda watcher: self._close(watcher, not_found(watcher.target)),
@@ -269,7 +270,7 @@ class Downstream:
             self._status(subscription.id, subscription.resource, None)
             self.outbox.add(subscription)
         self.outbox.due(subscription)
-        self.pacer.wake(urgent=True)
+        self.line.wake(urgent=True)
 
     @staticmethod
     def _from_the_start(subscription: Subscription, reason: stream_pb2.SnapshotReason.ValueType, base_seq: int) -> None:
@@ -294,7 +295,7 @@ class Downstream:
         if watcher.live is live:
             self._from_the_start(subscription, stream_pb2.SNAPSHOT_REASON_EPOCH_CHANGED, base_seq)
             self.outbox.due(subscription)
-            self.pacer.wake()
+            self.line.wake()
 
     async def _retarget(self, watcher: Watcher) -> None:
         """Another cart may have become the active one."""
@@ -359,51 +360,52 @@ class Downstream:
     def say(self, message: stream_pb2.ServerMessage) -> None:
         """Send an answer or news."""
         self.outbox.say(message)
-        self.pacer.wake(urgent=True)
+        self.line.wake(urgent=True)
 
     def answer(self, result: command_pb2.CommandResult) -> None:
         """Send the result of a command, after the state that contains it."""
         self.outbox.answer(result)
-        self.pacer.wake(urgent=True)
+        self.line.wake(urgent=True)
 
     def progress(self) -> None:
         """Tell every subscription that has nothing else to come where it stands, and look at its rights again."""
         for watcher in self._watchers.values():
             watcher.subscription.progress_due = True
             self.outbox.due(watcher.subscription)
-        self.pacer.wake()
+        self.line.wake()
         self._spawn(self.reauthorise())
 
     def end(self, cause: BaseException | None = None) -> None:
         """End after what is pending: normally, or by raising `cause` from `pump`."""
         if not self._ended:
             self._ended, self._end = True, cause
-            self.pacer.wake(urgent=True)
+            self.line.wake(urgent=True)
             if self._writer is not None:
                 # One that does not read would stay for good, and with it its presence.
                 self._cut_off = asyncio.get_running_loop().call_later(LAST_WORDS_S, self._writer.cancel)
 
     async def pump(self, write: Write) -> None:
-        """Send, message by message, until the end. Raise what `end` was given."""
+        """Send, message by message, until the end. Raise what `end` was given, and what a write raises."""
         self._writer = asyncio.current_task()
-        while True:
-            await self.pacer.turn()
-            # Asked before: what is pending at the end goes out, what comes later does not.
-            ended = self._ended
-            message = self.outbox.take()
-            self._taken.set()
-            if self.outbox.more:
-                self.pacer.wake(urgent=True)
-            if message:
-                if tracer.enabled:
-                    trace_pushes(self.outbox.pushed)
-                await write(message)
-                message_sent(self.outbox, len(message))
-                self.pacer.sent()
-            if ended and not self.outbox.more:
-                if self._end is not None:
-                    raise self._end
-                return
+        await self.line.run(write)
+        if self._end is not None:
+            raise self._end
+
+    def _take(self) -> bytes | None:
+        """The next message, for the line."""
+        if self._said_all:
+            return None
+        message = self.outbox.take()
+        self._taken.set()
+        # What is pending at the end goes out, what comes later does not.
+        self._said_all = self._ended and not self.outbox.more
+        if self._said_all or self.outbox.more:
+            self.line.wake(urgent=True)
+        if message:
+            message_sent(self.outbox, len(message))
+            if tracer.enabled and self.outbox.pushed:
+                trace_pushes(self.outbox.pushed, self._opened)
+        return message
 
     async def room(self) -> None:
         """Wait while too much of what the client asked for is not on its way: who does not read is not read from."""

@@ -13,7 +13,7 @@ import random
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from legato.commerce.v1 import cart_pb2
@@ -22,6 +22,7 @@ from legato.protocol import state
 from legato.protocol.entities import assemble_cart
 from legato.protocol.state import Delta
 from legato_hub.clock import now_ms
+from legato_hub.core.frames import SharedDelta
 from legato_hub.core.resume import TRACES_KEPT
 from legato_hub.presence import Gossip, Presence
 from legato_hub.storage.base import Commit, Cursor, Gone, Loaded, Storage, StorageError, Update
@@ -56,17 +57,6 @@ class Subscriber(Protocol):
         """The resource goes on in a new epoch: nothing told before counts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
-    """Everything between two revisions as one, serialised once."""
-
-    shared: bytes
-    """A serialised `Delta` that lacks what differs from stream to stream."""
-    traceparents: tuple[str, ...]
-    told_at: int
-    """When the oldest of its revisions came, in nanoseconds on the monotonic clock."""
-
-
 class Live:
     """One resource. `revision` 0 means that it does not exist (yet)."""
 
@@ -94,7 +84,7 @@ class Live:
         self._tail: deque[Update] = deque()
         self._told_at: deque[int] = deque(maxlen=TAIL_REVISIONS)
         self._tail_bytes = 0
-        self._merged: dict[int, Merged | None] = {}
+        self._merged: dict[int, SharedDelta | None] = {}
         self._snapshot: tuple[bytes, bytes] | None = None
         self._cart: tuple[Cursor, cart_pb2.Cart] | None = None
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
@@ -177,13 +167,13 @@ class Live:
         """Whether the tail goes back to revision `since`."""
         return 0 <= self.revision - since <= len(self._tail)
 
-    def missed(self, since: int) -> Merged | None:
+    def missed(self, since: int) -> SharedDelta | None:
         """What a subscriber at revision `since` misses; None when a snapshot is the shorter way."""
         if since not in self._merged:
             self._merged[since] = self._merge(since)
         return self._merged[since]
 
-    def _merge(self, since: int) -> Merged | None:
+    def _merge(self, since: int) -> SharedDelta | None:
         if not self.reaches(since):
             return None
         behind = self.revision - since
@@ -197,7 +187,8 @@ class Live:
         cursor = cursor_pb2.Cursor(epoch=self.cursor.epoch, revision=self.revision)
         named = tuple(traces[-TRACES_KEPT:])
         shared = stream_pb2.Delta(prev_revision=since, cursor=cursor, payload=delta.to_bytes(), traceparents=named)
-        return Merged(shared.SerializeToString(), named, self._told_at[-behind] if behind else 0)
+        told_at = self._told_at[-behind] if behind else 0
+        return SharedDelta(shared.SerializeToString(), named, told_at)
 
     def snapshot(self) -> tuple[bytes, bytes]:
         """The whole state serialised, and its digest."""

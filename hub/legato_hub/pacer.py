@@ -1,57 +1,59 @@
-"""When a stream may be sent to: at once while it is idle; else once in a flush tick, with everything that is pending.
+"""When streams are sent to: all that are ready in one turn of the loop, all whose tick ends in one timer.
 
-What a caller waits for (results, answers) is urgent and ends the tick early: commands in flight are bounded, so that
-cannot become a flood. Deltas caused by others wait for the tick and are merged by then.
+The loop is told once, however many streams there are: a callback or a timer for each of them was most of what a
+revision cost beside the sending itself.
 """
 
 import asyncio
+from contextvars import Context
+from typing import Protocol
+
+SLOT_S = 0.001
+"""Ends of ticks are rounded up to this, so that one timer serves many streams; loops count in milliseconds anyway."""
+
+
+class Paced(Protocol):
+    """A stream."""
+
+    def turn(self, now: float) -> None:
+        """Its turn has come, at this time of the loop. Must not raise: others wait behind it."""
 
 
 class Pacer:
-    """Wakes one writer. Not for several waiters."""
+    """One for all streams of a loop."""
 
     def __init__(self, tick_s: float) -> None:
-        self._tick_s = tick_s
+        self.tick_s = tick_s
+        """A stream that was sent to waits so long before it is sent to again, unless somebody waits for an answer."""
         self._loop = asyncio.get_running_loop()
-        self._due = False
-        self._urgent = False
-        self._sent_at = float("-inf")
-        self._waiter: asyncio.Future[None] | None = None
-        self._soon: asyncio.Handle | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._ready: dict[Paced, None] = {}
+        self._slots: dict[int, dict[Paced, None]] = {}
+        # Else a turn would run in the context, and so in the trace, of whoever happened to ask for it first.
+        self._context = Context()
 
-    def wake(self, *, urgent: bool = False) -> None:
-        """There is something to send."""
-        self._due = True
-        self._urgent = self._urgent or urgent
-        if self._waiter is None or self._soon is not None:
-            return
-        left = self._sent_at + self._tick_s - self._loop.time()
-        if self._urgent or left <= 0:
-            # One turn of the loop: a result that is under way joins the delta that it belongs to.
-            self._soon = self._loop.call_soon(self._release)
-        elif self._timer is None:
-            self._timer = self._loop.call_later(left, self._release)
+    def soon(self, stream: Paced) -> None:
+        """Give it a turn in the next turn of the loop: a result that is under way joins its delta until then."""
+        if not self._ready:
+            self._loop.call_soon(self._turn, context=self._context)
+        self._ready[stream] = None
 
-    async def turn(self) -> None:
-        """Wait until there is something to send and it may be sent."""
-        self._waiter = self._loop.create_future()
-        if self._due:
-            self.wake()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-            for handle in (self._soon, self._timer):
-                if handle is not None:
-                    handle.cancel()
-            self._soon = self._timer = None
-        self._due = self._urgent = False
+    def later(self, stream: Paced, when: float) -> None:
+        """Give it a turn at this time of the loop."""
+        number = int(when / SLOT_S) + 1
+        slot = self._slots.get(number)
+        if slot is None:
+            slot = self._slots[number] = {}
+            self._loop.call_at(number * SLOT_S, self._end_slot, number, context=self._context)
+        slot[stream] = None
 
-    def sent(self) -> None:
-        """A message went out."""
-        self._sent_at = self._loop.time()
+    def _turn(self) -> None:
+        ready, self._ready = self._ready, {}
+        now = self._loop.time()
+        for stream in ready:
+            stream.turn(now)
 
-    def _release(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def _end_slot(self, number: int) -> None:
+        # Loops may be early by their clock's resolution; at the end of its slot a stream is due all the same.
+        now = max(self._loop.time(), number * SLOT_S)
+        for stream in self._slots.pop(number):
+            stream.turn(now)

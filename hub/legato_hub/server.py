@@ -46,6 +46,7 @@ from legato_hub.downstream import Downstream
 from legato_hub.erasure import Erasure
 from legato_hub.failpoints import Failpoints
 from legato_hub.live import LiveResources
+from legato_hub.pacer import Pacer
 from legato_hub.peers import Peers
 from legato_hub.presence import Gossip
 from legato_hub.readiness import Readiness
@@ -126,6 +127,7 @@ class Hub:
         )
         self._resources.caught_up = self._refresher.refresh
         self._access = Access(self._storage, self._resources)
+        self._pacer = Pacer(server.flush_tick_ms / 1000)
         self._peers = Peers(self._storage, self.id)
         self.connections = Connections(self._storage, self._resources, self._peers)
         """Every open stream, from `start` on."""
@@ -227,13 +229,13 @@ class Hub:
             self._resources,
             self._access,
             self._refresher.refresh,
+            self._pacer,
             identity,
             connection_id=connection_id,
             channel=channel,
             client_id=client_id,
             window=server.max_unacknowledged if client_id else 0,
             max_subscriptions=server.max_subscriptions,
-            tick_s=server.flush_tick_ms / 1000,
         )
 
     async def stop(self) -> None:

@@ -16,7 +16,7 @@ from legato_hub.connection import Connection, MakeDownstream, StreamLimits, chec
 from legato_hub.connections import Connections
 from legato_hub.core.identity import Caller, Identity, IdentityKind
 from legato_hub.core.problem import Problem, invalid
-from legato_hub.downstream import Write
+from legato_hub.line import Write
 from legato_hub.reads import Reads
 from legato_hub.rpc_errors import abort
 from legato_hub.sessions import Sessions

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from legato.commerce.v1 import session_pb2
 from legato.protocol import resources
 from legato_hub.core.outbox import Outbox, Subscription
+from legato_hub.line import Line
 from legato_hub.live import Live
-from legato_hub.pacer import Pacer
 
 
 class Watcher:
@@ -15,7 +15,7 @@ class Watcher:
     def __init__(
         self,
         outbox: Outbox,
-        pacer: Pacer,
+        line: Line,
         subscription: Subscription,
         *,
         restarted: Callable[["Watcher"], None],
@@ -23,7 +23,7 @@ class Watcher:
     ) -> None:
         self._outbox = outbox
         self._restarted = restarted
-        self._pacer = pacer
+        self._line = line
         self._gone = gone
         self.subscription = subscription
         self.target = ""
@@ -38,9 +38,8 @@ class Watcher:
             return  # closed by what an earlier one of those that are told has done
         if self.live.tombstone:
             self._gone(self)
-            return
-        self._outbox.due(self.subscription)
-        self._pacer.wake()
+        elif self._outbox.due(self.subscription):
+            self._line.wake()
 
     def restarted(self) -> None:
         self.subscription.paused = True

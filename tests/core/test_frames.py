@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from legato.orchestrator.v1 import cursor_pb2, orchestrator_service_pb2, stream_pb2
-from legato_hub.core.frames import delta_frame, frame
+from legato_hub.core.frames import SharedDelta, delta_frame, frame
 
 SEQS = st.sampled_from([0, 1, 127, 128, 2**63 - 1])
 
@@ -24,7 +24,17 @@ def test_a_delta_in_parts_is_the_delta(name: str, payload: bytes, revision: int,
         whole.MergeFrom(part)
     parts = [part.SerializeToString() for part in (own, shared, seqs)]
     pong = stream_pb2.ServerMessage(pong=stream_pb2.Pong(nonce=revision))
-    data = delta_frame(sum(map(len, parts)), *parts) + frame(pong)
+    data = delta_frame(*parts) + frame(pong)
     expected = [stream_pb2.ServerMessage(delta=whole), pong]
     assert list(stream_pb2.ConnectResponse.FromString(data).messages) == expected
     assert list(orchestrator_service_pb2.WatchResponse.FromString(data).messages) == expected
+
+
+def test_a_shared_delta_tells_each_stream_what_is_its_own() -> None:
+    shared = SharedDelta(stream_pb2.Delta(prev_revision=1, payload=b"x").SerializeToString(), (), 0)
+    wanted = [("s1", 0), ("s1", 0), ("s1", 7), ("s2", 0), ("s1", 0)]
+    own = [stream_pb2.Delta(subscription_id=name, last_seq=seq) for name, seq in wanted]
+    data = b"".join(shared.frame(part.SerializeToString()) for part in own)
+    deltas = [message.delta for message in stream_pb2.ConnectResponse.FromString(data).messages]
+    assert [(delta.subscription_id, delta.last_seq) for delta in deltas] == wanted
+    assert {(delta.prev_revision, delta.payload) for delta in deltas} == {(1, b"x")}

@@ -18,27 +18,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from legato.orchestrator.v1 import command_pb2, cursor_pb2, stream_pb2
 from legato.protocol import state
 from legato_hub.core.cursor import Cursor
-from legato_hub.core.frames import delta_frame, frame
+from legato_hub.core.frames import SharedDelta, frame
 
 BATCH_BYTES = 1024 * 1024
 """A message is closed at this size: clients refuse messages of more than 4 MiB, and one state may be large."""
 
 _Reason: TypeAlias = "stream_pb2.SnapshotReason.ValueType"
-
-
-class Merged(Protocol):
-    """Everything between two revisions, serialised."""
-
-    @property
-    def shared(self) -> bytes:
-        """A serialised `Delta` that lacks what differs from stream to stream: `subscription_id` and the seqs."""
-
-    @property
-    def traceparents(self) -> tuple[str, ...]: ...
-
-    @property
-    def told_at(self) -> int:
-        """When the oldest revision in it was heard of, in nanoseconds on the monotonic clock."""
 
 
 class Feed(Protocol):
@@ -53,7 +38,7 @@ class Feed(Protocol):
     def expecting(self) -> bool:
         """Whether the state is being read again, and may belong to an earlier epoch."""
 
-    def missed(self, since: int) -> Merged | None:
+    def missed(self, since: int) -> SharedDelta | None:
         """What a subscriber at `since` misses; None when a snapshot is the shorter way."""
 
     def snapshot(self) -> tuple[bytes, bytes]:
@@ -148,10 +133,12 @@ class Outbox:
             self._due.pop(subscription, None)
         return subscription
 
-    def due(self, subscription: Subscription) -> None:
-        """There is something new for this subscription."""
-        if subscription.id in self.subscriptions:
-            self._due[subscription] = None
+    def due(self, subscription: Subscription) -> bool:
+        """There is something new for this subscription; False if that was known, or it is not served."""
+        if subscription in self._due or subscription.id not in self.subscriptions:
+            return False
+        self._due[subscription] = None
+        return True
 
     def acknowledge(self, subscription_id: str, cursor: cursor_pb2.Cursor) -> bool:
         """Take an acknowledgement in; whether the subscription was held back and may go on."""
@@ -193,9 +180,9 @@ class Outbox:
         self._size = 0
         self.pushed, self.snapshots, self.revisions = [], [], 0
         while self._control and self._size < BATCH_BYTES:
-            self._add(frames, self._control.popleft())
+            self._add(frames, frame(self._control.popleft()))
         # A result goes out whether or not the client acknowledges, and so does the state that contains it.
-        owed = {result.resource for result in self._results}
+        owed = {result.resource for result in self._results} if self._results else ()
         self.more = False
         due, self._due = self._due, {}
         for subscription in due:
@@ -212,9 +199,9 @@ class Outbox:
             self._release(frames)
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
-    def _add(self, frames: list[bytes], message: stream_pb2.ServerMessage) -> None:
-        frames.append(frame(message))
-        self._size += len(frames[-1])
+    def _add(self, frames: list[bytes], entry: bytes) -> None:
+        frames.append(entry)
+        self._size += len(entry)
 
     def _held(self, subscription: Subscription) -> bool:
         return 0 < self._window <= len(subscription.unacknowledged)
@@ -223,7 +210,7 @@ class Outbox:
         waiting: deque[command_pb2.CommandResult] = deque()
         for result in self._results:
             if self._covered(result):
-                self._add(frames, stream_pb2.ServerMessage(command_result=result))
+                self._add(frames, frame(stream_pb2.ServerMessage(command_result=result)))
             else:
                 waiting.append(result)
         self._results = waiting
@@ -248,7 +235,7 @@ class Outbox:
             return
         if feed is None:
             if subscription.snapshot is not None:
-                self._add(frames, _nothing(subscription, subscription.snapshot))
+                self._add(frames, frame(_nothing(subscription, subscription.snapshot)))
                 subscription.snapshot = None
             return
         behind = feed.cursor.revision > subscription.sent
@@ -257,40 +244,39 @@ class Outbox:
             if merged is None:
                 subscription.snapshot = stream_pb2.SNAPSHOT_REASON_SLOW_CLIENT
             else:
-                frames.append(self._delta(subscription, feed, merged))
+                self._add(frames, self._delta(subscription, feed, merged))
         elif subscription.snapshot is None and subscription.progress_due:
-            self._add(frames, self._progress(subscription, feed))
+            self._add(frames, frame(self._progress(subscription, feed)))
         if subscription.snapshot is not None:
-            self._add(frames, self._whole(subscription, feed, subscription.snapshot))
+            self._add(frames, frame(self._whole(subscription, feed, subscription.snapshot)))
             subscription.snapshot = None
         subscription.progress_due = False
         if subscription.presence_due:
             subscription.presence_due = False
-            self._add(frames, _presence(subscription, feed))
+            self._add(frames, frame(_presence(subscription, feed)))
 
     def _seq(self, subscription: Subscription, feed: Feed) -> int:
         return max(subscription.base_seq, feed.client_seqs.get(self.client_id, 0)) if self.client_id else 0
 
     def _sent(self, subscription: Subscription, feed: Feed) -> None:
         subscription.sent = feed.cursor.revision
-        if self._held(subscription):
-            subscription.unacknowledged.pop()  # In its place: whoever never acknowledges is not kept account of.
         if self._window:
+            if len(subscription.unacknowledged) >= self._window:
+                subscription.unacknowledged.pop()  # In its place: who never acknowledges is not kept account of.
             subscription.unacknowledged.append(subscription.sent)
 
-    def _delta(self, subscription: Subscription, feed: Feed, merged: Merged) -> bytes:
+    def _delta(self, subscription: Subscription, feed: Feed, merged: SharedDelta) -> bytes:
         seq = self._seq(subscription, feed)
-        seqs = stream_pb2.Delta(last_seq=seq, durable_seq=seq).SerializeToString() if seq else b""
         own = subscription.own_part
+        if seq:
+            own += stream_pb2.Delta(last_seq=seq, durable_seq=seq).SerializeToString()
         if not self.revisions:
             self.told_at = merged.told_at
         self.revisions += feed.cursor.revision - subscription.sent
-        size = len(own) + len(merged.shared) + len(seqs)
-        self._size += size
         self._sent(subscription, feed)
         if merged.traceparents:
             self.pushed.append(Pushed(subscription.id, subscription.sent, merged.traceparents))
-        return delta_frame(size, own, merged.shared, seqs)
+        return merged.frame(own)
 
     def _whole(self, subscription: Subscription, feed: Feed, reason: _Reason) -> stream_pb2.ServerMessage:
         payload, digest = feed.snapshot()

@@ -140,7 +140,7 @@ _ERRORS = {value: name.removeprefix("ERROR_REASON_").lower() for name, value in 
 
 
 def message_sent(outbox: Outbox, size: int) -> None:
-    """What `outbox.take` gave last was handed to grpc. There is no hotter path."""
+    """What `outbox.take` gave last is handed to grpc. There is no hotter path."""
     revisions = outbox.revisions
     _merged[revisions.bit_length()] += 1
     SENT.value += size
