@@ -31,6 +31,8 @@ class _Change(NamedTuple):
     adapter_state: bytes | None
     version: str | None
     closed: bool = False
+    cart: cart_pb2.Cart | None = None
+    """What the entities describe after it, where that is known."""
 
 
 class CartCommitter:
@@ -89,7 +91,7 @@ class CartCommitter:
                 traceparent=traceparent,
                 closed=changed.closed,
             )
-            if await self._store(live, commit):
+            if await self._store(live, commit, changed.cart):
                 return result
             if not await self._moved_on(live, commit.base):
                 return None
@@ -122,7 +124,7 @@ class CartCommitter:
             traceparent=tracer.current_traceparent(),
             closed=changed.closed,
         )
-        if not await self._store(live, commit):
+        if not await self._store(live, commit, changed.cart):
             await self._moved_on(live, base)
 
     async def refuse(
@@ -151,10 +153,14 @@ class CartCommitter:
             return _Change(Delta(), None, None)
         before = live.cart() if live.exists else None
         cart = harmonise(before, answer.cart, call, line_id=answer.line_id, source=self._source, now=now)
-        delta = change(live.entries, split_cart(cart))
-        return _Change(delta, answer.adapter_state, answer.version, cart.state not in _OPEN)
+        entries = split_cart(cart)
+        delta = change(live.entries, entries)
+        # Not if the backend gave two the same name, for then one of them is gone.
+        named = sum(key.startswith(("line/", "discount/")) for key in entries)
+        whole = cart if delta and named == len(cart.lines) + len(cart.discount_codes) else None
+        return _Change(delta, answer.adapter_state, answer.version, cart.state not in _OPEN, whole)
 
-    async def _store(self, live: Live, commit: Commit) -> bool:
+    async def _store(self, live: Live, commit: Commit, cart: cart_pb2.Cart | None) -> bool:
         stored = await self._storage.commit(commit)
         if not isinstance(stored, Committed):
             return False
@@ -162,6 +168,8 @@ class CartCommitter:
             live.adapter_state, live.version = commit.adapter_state, commit.version
             live.inherited = False
         live.observed_at = commit.now
+        if cart is not None:
+            live.keep_cart(stored.cursor, cart)
         return True
 
     async def _moved_on(self, live: Live, base: int) -> bool:

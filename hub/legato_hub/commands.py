@@ -54,7 +54,7 @@ class Commands:
         self._sessions = sessions
         self._stores = stores
         self._max_bytes = max_bytes
-        self._running: set[asyncio.Task[command_pb2.CommandResult]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
 
     async def execute(
@@ -62,17 +62,27 @@ class Commands:
     ) -> command_pb2.CommandResult:
         """The result of a command; never raises for what is the caller's or a backend's fault.
 
-        Cancelling the call does not cancel the command. `path` leads to the command in the caller's request.
+        It runs in the caller's task, which must outlive whoever asked for the command and is cut off by `finish` alone.
+        `path` leads to the command in the caller's request.
         """
         if self._closed:
             return self.refuse(command, Problem(error_pb2.ERROR_REASON_DRAINING, "the hub is going down", retry_ms=500))
         start = time.monotonic()
-        task = asyncio.create_task(self._traced(command, caller, path))
+        task = asyncio.current_task()
+        assert task is not None
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        result = await asyncio.shield(task)
+        try:
+            result = await self._traced(command, caller, path)
+        finally:
+            self._running.discard(task)
         command_answered(result, time.monotonic() - start)
         return result
+
+    async def execute_apart(
+        self, command: command_pb2.Command, caller: Caller, *, path: str
+    ) -> command_pb2.CommandResult:
+        """As `execute`, in a task of its own: cancelling the call does not cancel the command."""
+        return await asyncio.shield(asyncio.create_task(self.execute(command, caller, path=path)))
 
     @staticmethod
     def refuse(command: command_pb2.Command, problem: Problem) -> command_pb2.CommandResult:

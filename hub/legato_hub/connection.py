@@ -132,7 +132,7 @@ class Connection:
                 await downstream.room()
                 await self._serve(request, downstream)
             # The client has said all it wanted to: let it have its answers, then end.
-            await asyncio.gather(*self._workers)
+            await self._worked_off()
         except Problem as problem:
             downstream.end(problem)
         except Exception as error:  # noqa: BLE001 -- handed on: `run` raises it, and the service logs and answers it
@@ -204,6 +204,13 @@ class Connection:
             self._in_flight -= 1
             self._room.set()
         del self._queues[resource]
+
+    async def _worked_off(self) -> None:
+        # Waited for and not gathered: commands go on if this is cancelled because the client has gone.
+        if self._workers:
+            done, _ = await asyncio.wait(self._workers)
+            for worker in done:
+                worker.result()
 
     async def _execute(self, command: command_pb2.Command, caller: Caller) -> command_pb2.CommandResult:
         if caller.identity.expired(now_ms()):

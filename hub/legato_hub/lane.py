@@ -16,8 +16,10 @@ class Lane:
         self._deadline = deadline
 
     async def __aenter__(self) -> None:
+        if not self._live.lane.locked():  # Nor is anybody about to take it: this does not wait.
+            await self._live.lane.acquire()
+            return
         try:
-            # Also while it is free: somebody may be about to take it, and then the queue is as long as it is.
             async with asyncio.timeout(max(self._deadline - time.monotonic(), 0)):
                 await self._live.lane.acquire()
         except TimeoutError:

@@ -72,7 +72,7 @@ class Live:
         """The backend may be ahead: it must be read before anything is compiled on this."""
         self.observed_at = 0
         """When the backend was last read, milliseconds since 1970; 0 never by this process."""
-        self.lane = asyncio.Lock()
+        self.lane = asyncio.Semaphore()
         """Held by whoever changes the resource from this process: commands are served in order of arrival."""
         self.subscribers: dict[Subscriber, None] = {}
         self.client_seqs: dict[str, int] = {}
@@ -201,6 +201,10 @@ class Live:
         if self._cart is None or self._cart[0] != self.cursor:
             self._cart = self.cursor, assemble_cart(self.entries)
         return self._cart[1]
+
+    def keep_cart(self, cursor: Cursor, cart: cart_pb2.Cart) -> None:
+        """What `cart` is to give at a cursor, from whoever has made it: it need not be assembled then."""
+        self._cart = cursor, cart
 
     async def reached(self, revision: int) -> None:
         """Wait until the resource is at `revision` or later."""

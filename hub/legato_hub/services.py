@@ -128,7 +128,7 @@ class OrchestratorService(orchestrator_service_pb2_grpc.OrchestratorServiceServi
                 result.error.CopyFrom(stopped.error)
                 results.append(result)
                 continue
-            result = await self._commands.execute(command, caller, path=f"commands[{number}]")
+            result = await self._commands.execute_apart(command, caller, path=f"commands[{number}]")
             results.append(result)
             if result.outcome in (command_pb2.OUTCOME_NOT_ACCEPTED, command_pb2.OUTCOME_UNKNOWN):
                 stopped = result

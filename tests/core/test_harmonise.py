@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from legato.adapter.v1 import cart_service_pb2
-from legato.commerce.v1 import cart_pb2
-from legato.protocol.entities import split_cart
+from legato.commerce.v1 import cart_pb2, discount_pb2
+from legato.protocol.entities import assemble_cart, split_cart
 from legato.protocol.state import apply
 from legato_hub.core.harmonise import change, harmonise
 
@@ -108,3 +108,13 @@ def test_a_change_carries_the_new_time_of_reading() -> None:
     delta = change(before, after)
     assert {"line/a", "provenance"} <= delta.upserts.keys()
     assert apply(before, delta) == after
+
+
+@given(st.permutations("abcde"), st.permutations("abcde"), st.lists(st.sampled_from("XYZ"), unique=True))
+def test_it_is_what_its_entities_describe(first: list[str], later: list[str], codes: list[str]) -> None:
+    cart = read(created(), answer(*((line_id, 1) for line_id in first)))
+    said = answer(*((line_id, 2) for line_id in later[1:]))
+    said.discount_codes.extend(discount_pb2.DiscountCode(code=code) for code in codes)
+    said.totals.items.add(label="Total")
+    cart = read(cart, said)
+    assert cart == assemble_cart(split_cart(cart))

@@ -10,6 +10,7 @@ import pytest
 from legato.adapter.v1 import cart_service_pb2 as pb
 from legato.commerce.v1 import cart_intent_pb2, cart_pb2, quantity_pb2
 from legato.orchestrator.v1 import command_pb2, error_pb2
+from legato.protocol.entities import assemble_cart
 from legato.protocol.ids import new_id
 from legato_hub.core.identity import IdentityKind
 from tests.support import wayward
@@ -189,3 +190,23 @@ async def test_one_millisecond_is_a_timeout_like_any_other(tmp_path: Path) -> No
         assert (await till.execute(command)).outcome == command_pb2.OUTCOME_APPLIED
         await till.subscribe(cart)
         assert till.lines() == {SKU: 1}
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+async def test_what_the_hub_goes_on_with_is_what_its_clients_have(tmp_path: Path, copies: int) -> None:
+    """Even if a backend gives two lines the same name: one of them is lost, to the hub as well."""
+    async with running_hub(config_of(tmp_path, "KEYED")) as hub, till_of(hub) as till:
+        cart = await till.create_cart()
+
+        async def answer(request: pb.ApplyCommandRequest, _: Any) -> pb.ApplyCommandResponse:
+            made = pb.ApplyCommandResponse(version="2", line_id="a")
+            made.cart.state = cart_pb2.CART_STATE_ACTIVE
+            for number in range(copies):
+                made.cart.lines.add(id="a", sku=f"SKU-{number}").quantity.steps = 1
+            return made
+
+        wayward.of(hub).instead["ApplyCommand"] = answer
+        assert (await till.execute(put_in(cart, 2, 1))).outcome == command_pb2.OUTCOME_APPLIED
+        live = await hub.hub._resources.get(cart)
+        assert live.cart() == assemble_cart(live.entries)
+        assert [line.sku for line in live.cart().lines] == [f"SKU-{copies - 1}"]

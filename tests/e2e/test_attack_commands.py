@@ -5,11 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from legato.commerce.v1 import cart_intent_pb2, quantity_pb2
 from legato.orchestrator.v1 import command_pb2, error_pb2, reads_pb2
 from legato.protocol.ids import new_id
 from legato_hub import directory
 from legato_hub.clock import now_ms
+from legato_hub.connection import Connection
 from legato_hub.core.identity import IdentityKind
 from legato_hub.live import Live
 from tests.support.hub import RunningHub, hub_config, running_hub
@@ -72,6 +75,36 @@ async def test_a_draining_hub_finishes_what_it_was_sent(tmp_path: Path) -> None:
             results = [await stream.result(command.command_id) for command in sent]
             assert {result.outcome for result in results} == {APPLIED}
         await stopping
+
+
+async def test_a_client_that_has_said_all_and_vanishes_does_not_take_its_commands_along(
+    hub: RunningHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_said_all = asyncio.Event()
+    worked_off = Connection._worked_off
+
+    async def noting(self: Connection) -> None:
+        has_said_all.set()
+        await worked_off(self)
+
+    monkeypatch.setattr(Connection, "_worked_off", noting)
+    shopper = await hub.shopper()
+    async with Stream(hub, shopper.token) as watching:
+        cart = await watching.create_cart()
+        await watching.subscribe(cart)
+        async with busy(hub, cart):
+            async with Stream(hub, shopper.token) as leaving:
+                await leaving.subscribe(cart)
+                present = len(watching.received)
+                for seq in (1, 2):
+                    await leaving.send(command=put_in(cart, seq, seq))
+                await leaving._call.done_writing()
+                await has_said_all.wait()
+            await watching.where(
+                lambda m: m.HasField("presence") and len(m.presence.channels) == 1 and m.presence.channels[0].self,
+                present,
+            )
+        await watching.where(lambda _: watching.lines() == {SKU: 3})
 
 
 async def test_a_hub_that_is_going_down_begins_nothing(tmp_path: Path) -> None:

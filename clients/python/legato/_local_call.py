@@ -55,6 +55,10 @@ def _status_code(code: object) -> grpc.StatusCode:
     return code if isinstance(code, grpc.StatusCode) else _CODES.get(code, grpc.StatusCode.UNKNOWN)
 
 
+def _is_ok(code: grpc.StatusCode | None) -> bool:
+    return code is None or code is grpc.StatusCode.OK
+
+
 def _copy(message: Any) -> Any:
     if not isinstance(message, Message):
         raise TypeError(f"a protobuf message is needed, not {type(message).__name__}")
@@ -206,7 +210,7 @@ class LocalCall(grpc.aio.UnaryUnaryCall[_Request, _Response]):
         try:
             answer = behaviour(request, context)
             response = await answer if inspect.isawaitable(answer) else answer
-            if context.code() in {None, grpc.StatusCode.OK}:
+            if _is_ok(context.code()):
                 response = _copy(response)
         except asyncio.CancelledError:
             cancelled = True
@@ -216,7 +220,7 @@ class LocalCall(grpc.aio.UnaryUnaryCall[_Request, _Response]):
             if context.abort_error is None:
                 _log.error("Unexpected %s raised by a servicer method", type(error).__name__, exc_info=error)
                 code = context.code()
-                if code in {None, grpc.StatusCode.OK}:
+                if _is_ok(code):
                     code = grpc.StatusCode.UNKNOWN
                 context.set_code(code)
                 context.set_details(f"Unexpected {type(error)}: {error}")

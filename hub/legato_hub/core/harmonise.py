@@ -20,7 +20,7 @@ def harmonise(
     source: str,
     now: int,
 ) -> cart_pb2.Cart:
-    """The canonical cart after `answer`.
+    """The canonical cart after `answer`, in the order in which `assemble_cart` gives it.
 
     `before` is the projection so far, `call` what the backend answers to (None for a mere read), `line_id` the line it
     made or changed, `source` the backend's name, `now` milliseconds since 1970.
@@ -46,6 +46,8 @@ def harmonise(
             line.added_by_channel = old.added_by_channel
         if not line.client_line_keys:
             _share(line, old, call.line_target if call is not None and line.id == line_id else None)
+    cart.lines.sort(key=lambda line: (line.position, line.id))
+    cart.discount_codes.sort(key=lambda code: code.code)
     observed_at = Timestamp()
     observed_at.FromMilliseconds(now)
     cart.provenance.CopyFrom(provenance_pb2.Provenance(source=source, observed_at=observed_at))

@@ -19,6 +19,7 @@ MAX_STEPS = 1_000_000
 MAX_TIMEOUT_MS = 60_000
 DEFAULT_TIMEOUT_MS = 10_000
 
+_POLICIES = frozenset(command_pb2.ConflictPolicy.values())
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _WORD = re.compile(r"[a-z0-9_-]+")
 _COUNTRY = re.compile(r"[A-Z]{2}")
@@ -109,7 +110,7 @@ def _body(command: command_pb2.Command, path: str) -> Violations:
         yield f"{path}.traceparent", "must be a W3C trace context"
     if command.HasField("expected"):
         yield from check_text(f"{path}.expected.epoch", command.expected.epoch, 64, least=1)
-    if command.on_conflict not in command_pb2.ConflictPolicy.values():
+    if command.on_conflict not in _POLICIES:
         yield f"{path}.on_conflict", "is not a known policy"
     if command.HasField("cart"):
         yield from _cart_intent(command.cart, f"{path}.cart")
