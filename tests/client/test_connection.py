@@ -9,7 +9,7 @@ from legato.orchestrator.v1.error_pb2 import Error, ErrorReason
 from legato.orchestrator.v1.stream_pb2 import ServerMessage
 from legato.protocol import state
 from legato.replica import Replica, Saved
-from legato.subscription import State, Subscription
+from legato.subscription import ACKNOWLEDGED_WITHIN_S, State, Subscription
 from tests.client.said import CART, ENTRIES, closed, connection, cursor, kinds, result, seqs, snapshot, welcome, wish
 
 
@@ -29,12 +29,38 @@ def test_hello_comes_first_and_everything_wanted_follows_at_once() -> None:
     assert command.command == wish(1, "carts/b")
 
 
-def test_one_ack_a_subscription_after_the_whole_message() -> None:
+def test_one_ack_stands_for_all_that_was_applied_within_a_moment() -> None:
     core = connection(follow=True, live=False)
-    core.received([snapshot("s1", 1), snapshot("s1", 2), snapshot("s1", 3)], 0)
-    (ack,) = core.messages(0)
-    assert (ack.ack.subscription_id, ack.ack.cursor) == ("s1", cursor(3))
+    core.limits.max_unacknowledged = 64
+    core.received([snapshot("s1", 1), snapshot("s1", 2)], 0)
     assert core.events() == [events.Changed(CART)]
+    assert core.messages(0) == []
+    assert core.next_timer() == ACKNOWLEDGED_WITHIN_S
+    core.received([snapshot("s1", 3)], 0.05)
+    assert core.messages(0.05) == []
+    assert core.next_timer() == ACKNOWLEDGED_WITHIN_S
+    (ack,) = core.messages(ACKNOWLEDGED_WITHIN_S)
+    assert (ack.ack.subscription_id, ack.ack.cursor) == ("s1", cursor(3))
+    assert core.next_timer() is None
+    assert core.messages(1) == []
+
+
+@pytest.mark.parametrize(("limit", "many"), [(64, 32), (5, 2), (1, 1), (0, 1)])
+def test_an_ack_does_not_wait_until_the_hub_holds_back(limit: int, many: int) -> None:
+    core = connection(follow=True, live=False)
+    core.limits.max_unacknowledged = limit
+    for number in range(1, 3 * many + 1):
+        core.received([snapshot("s1", number)], 0)
+        assert len(core.messages(0)) == (number % many == 0)
+
+
+def test_what_was_applied_in_a_former_attempt_is_not_acknowledged_in_the_next() -> None:
+    core = connection(follow=True)
+    core.received([snapshot("s1", 2)], 0)
+    core.closed(None, 0)
+    core.opened(0)
+    assert kinds(core.messages(0)) == ["hello", "subscribe"]
+    assert core.messages(ACKNOWLEDGED_WITHIN_S) == []
 
 
 def test_messages_of_former_attempts_are_dropped() -> None:
@@ -58,7 +84,7 @@ def test_a_delta_that_does_not_fit_asks_again_from_the_cursor() -> None:
     assert core.dropped == 1
     unfitting.subscription_id = "s2"
     core.received([ServerMessage(delta=unfitting)], 0)
-    assert kinds(core.messages(0)) == ["ack", "unsubscribe"], "not in a tight loop"
+    assert kinds(core.messages(0)) == ["unsubscribe"], "not in a tight loop"
     assert 0 < (core.next_timer() or 0) <= 0.2
     assert kinds(core.messages(0.2)) == ["subscribe"]
 

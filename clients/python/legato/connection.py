@@ -31,6 +31,9 @@ RENEW_AT = 0.8
 DEFAULT_IN_FLIGHT = 64
 """Commands in flight before the hub has said how many it takes."""
 
+DEFAULT_UNACKNOWLEDGED = 2
+"""Messages of a subscription without an Ack before the hub has said how many it sends."""
+
 FINAL = (
     *(errors.ConnectionReplaced, errors.ProtocolViolation, errors.NotAllowed, errors.CapabilityMissing),
     *(errors.MessageTooLarge, errors.InvalidRequest),
@@ -148,11 +151,6 @@ class Connection:
                     closes = now + drain.grace.ToTimedelta().total_seconds()
                     self._drain = (closes, now + drain.reconnect_after.ToTimedelta().total_seconds())
         for subscription in touched.values():
-            cursor = subscription.replica.cursor
-            if subscription.unacknowledged and subscription.id and cursor is not None:
-                ack = stream_pb2.Ack(subscription_id=subscription.id, cursor=cursor)
-                self._outgoing.append(ConnectRequest(ack=ack))
-            subscription.unacknowledged = False
             self._changes[subscription.resource] = None
         self.tick(now)
 
@@ -206,6 +204,7 @@ class Connection:
         """When `tick` and `messages` are due on this stream even if nothing happens before."""
         times = [self._renew_at, self._drain[0] if self._drain is not None and not self._drained else None]
         times += [s.retry_at for s in self.subscriptions.values() if s.state is State.WANTED]
+        times += [s.acknowledge_at for s in self._by_id.values() if s.unacknowledged]
         times += [lane.hold_until for lane in self.lanes.values() if lane.pending]
         # What was due at the last look and did not happen waits for something else than time.
         return min((time for time in times if time is not None and time > self._now), default=None)
@@ -215,6 +214,7 @@ class Connection:
         self._now = now
         if not self.open:
             return []
+        self._acknowledge(now)
         if self._drain is None:
             for subscription in self.subscriptions.values():
                 if subscription.state is State.WANTED and now >= subscription.retry_at:
@@ -233,6 +233,15 @@ class Connection:
     @property
     def _outstanding(self) -> int:
         return sum(lane.outstanding for lane in self.lanes.values())
+
+    def _acknowledge(self, now: float) -> None:
+        """What was applied a while ago, and what is half of all that the hub sends without an Ack."""
+        many = max(1, (self.limits.max_unacknowledged or DEFAULT_UNACKNOWLEDGED) // 2)
+        for subscription in self._by_id.values():
+            if subscription.unacknowledged >= many or (
+                subscription.unacknowledged and now >= subscription.acknowledge_at
+            ):
+                self._outgoing.append(ConnectRequest(ack=subscription.acknowledgement()))
 
     def _subscribe(self, subscription: Subscription) -> None:
         lane = self.lanes.get(subscription.replica.target or subscription.resource)

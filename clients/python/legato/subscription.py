@@ -19,6 +19,10 @@ STABLE_S = 10.0
 """A subscription that was live so long was a good one: asking again begins without delay."""
 
 
+ACKNOWLEDGED_WITHIN_S = 0.1
+"""How long an Ack may wait for others that it will stand for, too: the hub reads as many messages as it is sent."""
+
+
 class State(enum.Enum):
     """Where the asking stands."""
 
@@ -48,14 +52,16 @@ class Subscription:
     presence: tuple[PresentChannel, ...] = ()
     """The channels that follow the resource, oldest first."""
     retry_at: float = 0.0
-    unacknowledged: bool = False
-    """Something was applied since the last Ack."""
+    unacknowledged: int = 0
+    """Messages applied since the last Ack."""
+    acknowledge_at: float = 0.0
+    """When those are to be acknowledged, if they do not become many before."""
     _attempts: int = 0
     _live_since: float = 0.0
 
     def request(self, subscription_id: str, first_unacknowledged_seq: int) -> stream_pb2.Subscribe:
         """Begin a fresh attempt, from what the replica has."""
-        self.id, self.state = subscription_id, State.ASKED
+        self.id, self.state, self.unacknowledged = subscription_id, State.ASKED, 0
         return stream_pb2.Subscribe(
             subscription_id=subscription_id,
             resource=self.resource,
@@ -64,9 +70,14 @@ class Subscription:
             first_unacknowledged_seq=first_unacknowledged_seq,
         )
 
+    def acknowledgement(self) -> stream_pb2.Ack:
+        """Of everything that was applied."""
+        self.unacknowledged = 0
+        return stream_pb2.Ack(subscription_id=self.id, cursor=self.replica.cursor)
+
     def closed(self) -> None:
         """The stream is gone."""
-        self.id, self.presence, self.unacknowledged = "", (), False
+        self.id, self.presence, self.unacknowledged = "", (), 0
         if self.state is not State.ENDED:
             self.state, self.retry_at = State.WANTED, 0.0
 
@@ -97,7 +108,9 @@ class Subscription:
         if verdict is Verdict.APPLIED:
             if self.state is not State.LIVE:
                 self.state, self.error, self._live_since = State.LIVE, None, now
-            self.unacknowledged = True
+            if not self.unacknowledged:
+                self.acknowledge_at = now + ACKNOWLEDGED_WITHIN_S
+            self.unacknowledged += 1
         elif verdict is Verdict.RESUBSCRIBE:
             self._ask_again(None, now, rng)
         else:
