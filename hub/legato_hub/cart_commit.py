@@ -161,6 +161,7 @@ class CartCommitter:
         return _Change(delta, answer.adapter_state, answer.version, cart.state not in _OPEN, whole)
 
     async def _store(self, live: Live, commit: Commit, cart: cart_pb2.Cart | None) -> bool:
+        epoch = live.cursor.epoch
         stored = await self._storage.commit(commit)
         if not isinstance(stored, Committed):
             return False
@@ -168,7 +169,7 @@ class CartCommitter:
             live.adapter_state, live.version = commit.adapter_state, commit.version
             live.inherited = False
         live.observed_at = commit.now
-        if cart is not None:
+        if cart is not None and stored.cursor.epoch == epoch:
             live.keep_cart(stored.cursor, cart)
         return True
 
