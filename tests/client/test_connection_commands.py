@@ -1,6 +1,7 @@
 """How commands travel on the client's side of the stream: the rules one by one."""
 
 from legato import errors, events, intents
+from legato.lane import Lane
 from legato.orchestrator.v1 import command_pb2, error_pb2
 from legato.orchestrator.v1.command_pb2 import Command
 from legato.subscription import Subscription
@@ -136,3 +137,9 @@ def test_a_sessions_active_cart_shows_what_is_pending_on_the_cart() -> None:
     shown = core.subscriptions["sessions/s/active_cart"]
     assert [c.seq for c in core.unconfirmed(shown)] == [2], "the state contains the first one"
     assert events.Changed("sessions/s/active_cart") in core.events()
+
+
+def test_a_command_that_an_outbox_kept_while_later_ones_were_finished() -> None:
+    lane = Lane("carts/x", next_seq=39)
+    lane.add(Command(command_id="old", resource="carts/x", seq=2))
+    assert lane.next_seq == 39

@@ -65,7 +65,8 @@ class Lane:
     def add(self, command: Command) -> None:
         """Take a command that has its seq."""
         self.pending.append(command)
-        self.next_seq = command.seq + 1
+        # One from the outbox may be older than others that have their result.
+        self.next_seq = max(self.next_seq, command.seq + 1)
 
     @property
     def creates(self) -> bool:
