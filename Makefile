@@ -47,6 +47,10 @@ demo: .venv/hub.stamp $(if $(filter vendure,$(BACKEND)),$(VENDURE)) ## three liv
 test: setup $(VENDURE) lint ## everything: set-up, lint, all tests
 	pytest -n 2 --dist loadfile
 
+.PHONY: robustness
+robustness: setup ## every fault against real hubs, and the promises that must hold all the same
+	@python -m tests.robustness
+
 .PHONY: bench
 bench: setup ## the hub's cost beside bare grpc.aio doing the same work: one `name value unit` line a figure
 	@python -m bench

@@ -1,0 +1,132 @@
+"""The robustness suite.
+
+python -m tests.robustness                                  everything, as `make robustness`
+python -m tests.robustness --fault kill --seed 3            one fault, with a seed
+python -m tests.robustness validate FOLDER                  judge a kept history again
+"""
+
+import argparse
+import asyncio
+import shutil
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.robustness import history, validator
+from tests.robustness.faults import FAULTS
+from tests.robustness.mutants import MUTANTS
+from tests.robustness.promises import PROMISES
+from tests.robustness.suite import Played, play, settings
+from tests.robustness.world import SETTLE_S, Setting
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit status: 0 only if every promise was kept."""
+    if arguments[:1] == ["validate"]:
+        return _validate(Path(arguments[1]))
+    parser = argparse.ArgumentParser(prog="python -m tests.robustness")
+    parser.add_argument("--fault", default="", choices=["", *FAULTS])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=1, help="that many, beginning with --seed")
+    parser.add_argument("--engine", default="", choices=["", "sqlite", "valkey"])
+    parser.add_argument("--effect-class", default="", choices=["", "KEYED", "MARKED", "ABSOLUTE", "NONE"])
+    parser.add_argument("--variant", default="")
+    parser.add_argument("--mutant", default="", choices=["", *MUTANTS])
+    parser.add_argument("--keep", type=Path, help="folder for all histories; else only those that failed are kept")
+    parser.add_argument("--patience", type=float, default=SETTLE_S, help="seconds to wait for what must come")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at the same time")
+    given = parser.parse_args(arguments)
+    chosen = [
+        setting
+        for seed in range(given.seed, given.seed + given.seeds)
+        for setting in settings(
+            seed=seed,
+            fault=given.fault,
+            engine=given.engine,
+            effect_class=given.effect_class,
+            variant=given.variant,
+            mutant=given.mutant,
+            patience_s=given.patience,
+        )
+    ]
+    if not chosen:
+        parser.error("nothing fits: see the faults for their engines, classes and variants")
+    root = given.keep or Path(tempfile.mkdtemp(prefix="legato-robustness-"))
+    played = asyncio.run(_play(chosen, root, given.jobs))
+    print(table(played))
+    if given.keep is None and not any(one.failed for one in played):
+        shutil.rmtree(root)
+    return int(any(one.failed for one in played))
+
+
+async def _play(chosen: Sequence[Setting], root: Path, jobs: int) -> list[Played]:
+    places = asyncio.Semaphore(jobs)
+    began: list[Played] = []
+
+    async def one(setting: Setting) -> None:
+        async with places:
+            played = await play(setting, root)
+        began.append(played)
+        word = "BROKEN" if played.broken else "VIOLATED" if played.failed else "ok"
+        print(f"[{len(began)}/{len(chosen)}] {setting.name}: {word}, {played.seconds:.1f} s", flush=True)
+        if played.failed:
+            _tell(played)
+        else:
+            shutil.rmtree(played.folder) if root.name.startswith("legato-robustness-") else None
+
+    async with asyncio.TaskGroup() as group:
+        for setting in chosen:
+            group.create_task(one(setting))
+    return began
+
+
+def _tell(played: Played) -> None:
+    """What went wrong, and the one command that does it again."""
+    for line in (*validator.report(played.findings, _start(played.folder)), *played.broken.splitlines()):
+        print(f"  {line}")
+    print(f"  history: {played.folder}")
+    print(f"  replay:  python -m tests.robustness {played.setting.arguments}", flush=True)
+
+
+def _start(folder: Path) -> float:
+    return history.read(folder)[0].at if (folder / "history.jsonl").exists() else 0.0
+
+
+def _validate(path: Path) -> int:
+    findings = validator.validate(path)
+    for line in validator.report(findings, history.read(path)[0].at):
+        print(line)
+    for name, found in findings.items():
+        print(f"{name:20} {found.checked:8} checked {len(found.violations):5} violations")
+    return int(any(found.violations for found in findings.values()))
+
+
+def table(played: Sequence[Played]) -> str:
+    """Faults × promises: how often each was put to the test, and how often it was broken."""
+    checked: dict[tuple[str, str], int] = defaultdict(int)
+    broken: dict[tuple[str, str], int] = defaultdict(int)
+    faults = list(dict.fromkeys(name for name in FAULTS if any(one.setting.fault == name for one in played)))
+    for one in played:
+        for name, found in one.findings.items():
+            checked[one.setting.fault, name] += found.checked
+            broken[one.setting.fault, name] += len(found.violations)
+    width = max(map(len, faults))
+    lines = [" " * width + "  runs " + " ".join(f"{name:>9}" for name in map(_short, PROMISES))]
+    for fault in faults:
+        runs = sum(one.setting.fault == fault for one in played)
+        cells = []
+        for name in PROMISES:
+            bad = broken[fault, name]
+            cells.append(f"{'!' + str(bad) + '/' if bad else ''}{checked[fault, name]}".rjust(9))
+        lines.append(f"{fault:{width}} {runs:5}  " + " ".join(cells))
+    return "\n".join(lines)
+
+
+def _short(name: str) -> str:
+    return name[:9]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

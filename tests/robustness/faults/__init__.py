@@ -1,0 +1,8 @@
+"""The faults: what is done to a running world, one file a group."""
+
+from collections.abc import Mapping
+
+from tests.robustness.faults import crashes
+from tests.robustness.faults.fault import Fault
+
+FAULTS: Mapping[str, Fault] = {**crashes.FAULTS}

@@ -1,0 +1,69 @@
+"""Hubs that die, at each step of the write path, and clients that never come back after it."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.robustness import workload
+from tests.robustness.faults.fault import EVERY_CLASS, Fault, members, shopping
+from tests.robustness.world import Setting, running
+
+POINTS = ("write.after_begin", "write.after_adapter", "write.after_commit")
+COMMANDS = 25
+MADE = 2
+"""Commands that made the carts, and pass the points of the write path first."""
+
+
+def _later(point: str) -> Callable[[random.Random], str]:
+    """Die at a command of the shopping."""
+    return lambda rng: f"{point}=kill@{MADE + rng.randint(1, 20)}"
+
+
+async def kill_on_the_write_path(setting: Setting, folder: Path) -> None:
+    """The first hub dies at a point of the write path, at a command that the seed chooses, and is started again."""
+    async with running(setting, folder, failpoints=_later(setting.variant)) as world:
+        clients = await members(world)
+        hub = world.hubs[0]
+        world.fault(f"{hub.name} dies at {setting.variant}")
+        work = shopping(world, clients, COMMANDS)
+        await hub.ended()
+        await world.start(hub)
+        await world.settle(work)
+
+
+async def kill_while_resolving(setting: Setting, folder: Path) -> None:
+    """A hub dies behind the backend's effect, and the next one when it has found out about it and not said so yet."""
+    async with running(setting, folder, failpoints=_later("write.after_adapter")) as world:
+        clients = await members(world)
+        hub = world.hubs[0]
+        world.fault(f"{hub.name} dies twice")
+        work = shopping(world, clients, COMMANDS)
+        await hub.ended()
+        await world.start(hub, failpoints="resolve.before_commit=kill@1")
+        await hub.ended()
+        await world.start(hub)
+        await world.settle(work)
+
+
+async def gone_for_good(setting: Setting, folder: Path) -> None:
+    """The hub dies in the middle of a command, and its client never comes back: the hubs must
+    find out by themselves, with several of them those that live on."""
+    async with running(setting, folder, failpoints=lambda _: f"{setting.variant}=kill@{MADE + 1}") as world:
+        await members(world, 2)
+        hub = world.hubs[0]
+        lost = world.client("lost", hubs=[hub])
+        await lost.until(lost.connected.is_set)
+        world.fault(f"{hub.name} and a client die at {setting.variant}")
+        lost.submit(workload.command(world.rng, world.carts[0], workload.add("TENT", 5)))
+        await hub.ended()
+        await world.dismiss(lost, forever=True)
+        if len(world.hubs) == 1:
+            await world.start(hub)
+        await world.settle()
+
+
+FAULTS = {
+    "kill": Fault(kill_on_the_write_path, classes=EVERY_CLASS, variants=POINTS),
+    "kill-while-resolving": Fault(kill_while_resolving, classes=("MARKED", "ABSOLUTE", "NONE")),
+    "gone-for-good": Fault(gone_for_good, classes=EVERY_CLASS, variants=POINTS),
+}

@@ -1,0 +1,85 @@
+"""One sequential history: the backend's order explains every state that was seen, and every time that was measured."""
+
+from collections.abc import Mapping, Sequence
+
+from legato.orchestrator.v1 import command_pb2
+from legato.protocol.entities import assemble_cart
+from tests.robustness import model
+from tests.robustness.history import Record
+from tests.robustness.promises.finding import Findings
+from tests.robustness.run import Point, Run, Wished
+
+_DONE = (command_pb2.OUTCOME_APPLIED, command_pb2.OUTCOME_NO_OP)
+
+
+def check(run: Run) -> Findings:
+    """Each cart on its own."""
+    found = Findings()
+    for cart in run.head.get("carts", []):
+        rows = [row for row in run.of("effect") if row["cart"] == cart]
+        commands = run.cart_commands(cart)
+        rows = [row for row in rows if row["command"] in commands]
+        states = model.run(commands[row["command"]].command.cart for row in rows)
+        place = {row["command"]: number for number, row in enumerate(rows, 1)}
+        _final(run, cart, states[-1], found)
+        _states(run, cart, states, commands, place, found)
+        _real_time(commands, place, found)
+    return found
+
+
+def _final(run: Run, cart: str, expected: Mapping[str, int], found: Findings) -> None:
+    """The backend has what the model has after everything."""
+    for record in run.of("backend"):
+        if record["cart"] == cart:
+            what = f"{cart}: the backend has {record['lines']}, its commands one after the other make {dict(expected)}"
+            found.expect(record["lines"] == expected, what, record)
+
+
+def _states(
+    run: Run,
+    cart: str,
+    states: Sequence[Mapping[str, int]],
+    commands: Mapping[str, Wished],
+    place: Mapping[str, int],
+    found: Findings,
+) -> None:
+    """Each revision is the model's state after some prefix, later revisions after longer ones, and after all that was
+    told as contained."""
+    contained: dict[int, tuple[int, Record]] = {}
+    for command_id, wished in commands.items():
+        final = wished.final
+        if final is not None and final.result.outcome in _DONE and command_id in place:
+            revision = final.result.cursor.revision
+            contained[revision] = max(contained.get(revision, (0, final.record)), (place[command_id], final.record))[:2]
+    seen: dict[Point, tuple[Mapping[str, int], Record]] = {}
+    for step in run.steps:
+        if step.subscription.resource == cart and step.kind != "progress" and step.entries is not None:
+            lines = {line.sku: line.quantity.steps for line in assemble_cart(step.entries).lines}
+            seen.setdefault(step.cursor, (lines, step.record))
+    at, told = 0, sorted(contained.items())
+    for point in sorted(seen, key=lambda point: point.revision):
+        shown, record = seen[point]
+        while told and told[0][0] <= point.revision:
+            at = max(at, told.pop(0)[1][0])
+        later = next((number for number in range(at, len(states)) if states[number] == shown), None)
+        what = f"{cart}: revision {point.revision} shows {shown}, which the backend never had from its effect {at} on"
+        found.expect(later is not None, what, record)
+        if later is None:
+            return
+        at = later
+
+
+def _real_time(commands: Mapping[str, Wished], place: Mapping[str, int], found: Findings) -> None:
+    """What was answered before another was sent came before it."""
+    done = [(w.final.record.at, place[i], w.final.record) for i, w in commands.items() if w.final and i in place]
+    done.sort(key=lambda entry: entry[0])
+    sent = sorted((w.sent[0].at, place[i], w.sent[0]) for i, w in commands.items() if i in place)
+    latest: tuple[int, Record] | None = None
+    for at, number, record in sent:
+        while done and done[0][0] < at:
+            _, other, result = done.pop(0)
+            if latest is None or other > latest[0]:
+                latest = other, result
+        if latest is not None:
+            what = "a command had its effect before one whose result was there when it was sent"
+            found.expect(number > latest[0], what, latest[1], record)

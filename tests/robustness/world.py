@@ -1,0 +1,286 @@
+"""A world to break: hubs behind proxies, a backend with a ledger, clients that record, all made from a seed."""
+
+import asyncio
+import contextlib
+import random
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+
+from legato.orchestrator.v1 import orchestrator_service_pb2_grpc, reads_pb2
+from legato_hub.auth import TokenAuthority
+from legato_hub.config import DEVELOPMENT_SECRET
+from legato_hub.core.identity import Identity, IdentityKind
+from legato_hub.storage.base import LOG_LENGTH
+from tests.robustness import backend as shop
+from tests.robustness.client import Client
+from tests.robustness.history import Recorder
+from tests.robustness.ids import uuid7
+from tests.robustness.processes import Hub, config
+from tests.robustness.proxy import Proxy
+from tests.robustness.valkey import Valkey
+from tests.support.adapter_process import AdapterProcess
+from tests.support.hub import bearer
+
+SETTLE_S = 90.0
+"""After a fault is over: for every command to have its result and for all to agree. Generous: machines are busy."""
+
+DAY_MS = 24 * 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a run is made of, and all it takes to repeat it."""
+
+    fault: str
+    seed: int
+    engine: str = "sqlite"
+    effect_class: str = "KEYED"
+    variant: str = ""
+    """One of the fault's own, for example where on the write path a hub dies."""
+    mutant: str = ""
+    patience_s: float = SETTLE_S
+    """How long to wait for what must come: not part of what a seed decides."""
+
+    @property
+    def arguments(self) -> str:
+        """For the command line."""
+        words = [f"--fault {self.fault} --seed {self.seed} --engine {self.engine} --effect-class {self.effect_class}"]
+        words += [f"--variant {self.variant}"] if self.variant else []
+        words += [f"--mutant {self.mutant}"] if self.mutant else []
+        return " ".join(words)
+
+    @property
+    def name(self) -> str:
+        """For a folder."""
+        parts = (self.fault, self.variant, self.engine, self.effect_class, str(self.seed), self.mutant)
+        return "-".join(part for part in parts if part)
+
+
+class World:
+    """Everything that runs. Made by `running`; the faults use its parts."""
+
+    def __init__(self, setting: Setting, folder: Path) -> None:
+        self.setting = setting
+        self.patience_s = setting.patience_s
+        self.folder = folder
+        self.rng = random.Random(f"{setting.fault}/{setting.variant}/{setting.seed}")
+        self.recorder = Recorder(folder / "history.jsonl")
+        self.ledger = str(folder / "ledger.sqlite3")
+        self.carts = [f"carts/{uuid7(self.rng)}" for _ in range(2)]
+        self.clients: list[Client] = []
+        """All that are there now."""
+        self.served: list[Client] = []
+        """Those of them that must have their results in the end."""
+        count = 1 if setting.engine == "sqlite" else 2
+        self.hubs = [Hub(f"hub-{n + 1}", folder, self.recorder, mutant=setting.mutant) for n in range(count)]
+        self.valkey: Valkey | None = None
+        self.backend: AdapterProcess | None = None
+        self.backend_proxy = Proxy()
+        self._authority = TokenAuthority(DEVELOPMENT_SECRET)
+        self._tasks: dict[Client, asyncio.Task[None]] = {}
+
+    # Parts.
+
+    @property
+    def config(self) -> str:
+        """The configuration of every hub."""
+        storage = f"sqlite:{self.folder / 'hub.sqlite3'}" if self.valkey is None else self.valkey.url
+        return config(storage, f"127.0.0.1:{self.backend_proxy.port}")
+
+    async def start(self, hub: Hub, *, failpoints: str = "") -> None:
+        """Start a hub that does not run."""
+        await hub.start(self.config, failpoints=failpoints)
+
+    def token(self, subject: str, store: str) -> str:
+        """A terminal's."""
+        expires_at = int(time.time() * 1000) + DAY_MS
+        return self._authority.issue(Identity(IdentityKind.TERMINAL, "demo", subject, store, expires_at=expires_at))
+
+    def client(
+        self,
+        name: str,
+        *,
+        hubs: Sequence[Hub] | None = None,
+        proxy: Proxy | None = None,
+        store: str = "berlin",
+        role: str = "member",
+        channel: grpc.aio.Channel | None = None,
+        acknowledges: bool = True,
+    ) -> Client:
+        """A terminal that begins to live. One of another store is an intruder, and may see nothing.
+
+        `role`: a `member` comes back after everything, a `neighbour` has no part in the fault, an `intruder` may see
+        nothing, a `stranger` does what no client should.
+        """
+        wanted = self.hubs if hubs is None else hubs
+        targets = [(hub.name, hub.proxy.port if proxy is None else proxy.port) for hub in wanted]
+        first = len(self.clients) % len(targets)
+        targets = targets[first:] + targets[:first]
+        rng = random.Random(self.rng.random())
+        made = Client(
+            name,
+            self.token(name, store),
+            targets,
+            self.recorder,
+            rng,
+            channel=channel,
+            acknowledges=acknowledges,
+        )
+        may_see = self.carts if store == "berlin" else []
+        self.recorder.record("client", name, role=role, may_see=may_see, acknowledges=acknowledges)
+        self.clients.append(made)
+        if role in ("member", "neighbour"):
+            self.served.append(made)
+        self._tasks[made] = asyncio.create_task(made.run(), name=name)
+        return made
+
+    async def dismiss(self, client: Client, *, forever: bool = False) -> None:
+        """Let a client leave. One that leaves forever may have commands without a result."""
+        client.leave()
+        await self._tasks[client]
+        self.clients.remove(client)
+        self.served = [one for one in self.served if one is not client]
+        if forever:
+            self.recorder.record("gone", client.name)
+
+    # What is done to them.
+
+    def fault(self, deed: str, *affects: str) -> None:
+        """Tell the history what is done now, and to whom: names of hubs and clients; none for everybody."""
+        self.recorder.record("fault", deed=deed, affects=list(affects))
+
+    def healed(self) -> None:
+        """The fault is over."""
+        self.recorder.record("healed")
+
+    async def until(self, holds: Callable[[], bool | Awaitable[bool]], timeout_s: float | None = None) -> bool:
+        """Wait for something that nobody tells of; whether it came in time."""
+        give_up_at = time.monotonic() + (self.patience_s if timeout_s is None else timeout_s)
+        while True:
+            answer = holds()
+            if answer if isinstance(answer, bool) else await answer:
+                return True
+            if time.monotonic() > give_up_at:
+                return False
+            await asyncio.sleep(0.05)
+
+    # The end.
+
+    async def settle(self, *work: "asyncio.Task[None]") -> None:
+        """After the fault: let `work` come to its end, then wait until all is as it should be, or time is up."""
+        self.healed()
+        done, late = await asyncio.wait(work, timeout=self.patience_s) if work else (set(), set())
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*done)
+        finished = not late and await self.until(lambda: not any(client.unsettled for client in self.served))
+        agreed = finished and await self.until(self._agree)
+        quiet = await self.until(lambda: not self._slots(), None if agreed else 1.0)
+        self.recorder.record("settled", finished=finished, agreed=agreed, quiet=quiet)
+
+    async def record_end(self) -> None:
+        """How everything is in the end, for the validator."""
+        for effect in shop.effects(self.ledger):
+            cart = f"carts/{effect.cart}"
+            self.recorder.record("effect", command=effect.command, cart=cart, sku=effect.sku, steps=effect.steps)
+        for cart in self.carts:
+            self.recorder.record("backend", cart=cart, lines=self._backend_lines(cart))
+            for hub in self.hubs:
+                if hub.runs:
+                    answer = await self._read(hub, cart)
+                    if answer is not None:
+                        lines = {line.sku: line.quantity.steps for line in answer.cart.lines}
+                        at = [answer.cursor.epoch, answer.cursor.revision]
+                        self.recorder.record("hub", hub.name, cart=cart, lines=lines, cursor=at)
+        for resource in self._slots():
+            self.recorder.record("slot", resource=resource)
+
+    def _backend_lines(self, cart: str) -> dict[str, int]:
+        lines: dict[str, int] = {}
+        for effect in shop.effects(self.ledger):
+            if f"carts/{effect.cart}" == cart and effect.sku:
+                lines[effect.sku] = lines.get(effect.sku, 0) + effect.steps
+        return {sku: steps for sku, steps in lines.items() if steps}
+
+    async def _agree(self) -> bool:
+        """Whether every replica, every hub and the backend have the same in every cart."""
+        for cart in self.carts:
+            wanted = self._backend_lines(cart)
+            cursors = set()
+            for hub in filter(lambda hub: hub.runs, self.hubs):
+                answer = await self._read(hub, cart)
+                if answer is None:
+                    return False
+                cursors.add((answer.cursor.epoch, answer.cursor.revision))
+                if {line.sku: line.quantity.steps for line in answer.cart.lines} != wanted:
+                    return False
+            for client in self.served:
+                replica = client.replicas.get(cart)
+                if replica is not None:
+                    if replica.cursor is None:
+                        return False
+                    cursors.add((replica.cursor.epoch, replica.cursor.revision))
+            if len(cursors) != 1:
+                return False
+        return True
+
+    async def _read(self, hub: Hub, cart: str) -> reads_pb2.GetCartResponse | None:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{hub.port}") as channel:
+            stub: Any = orchestrator_service_pb2_grpc.OrchestratorServiceStub(channel)
+            request = reads_pb2.GetCartRequest(resource=cart)
+            metadata = bearer(self.token("reader", "berlin"))
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                answer: reads_pb2.GetCartResponse = await stub.GetCart(request, metadata=metadata, timeout=10.0)
+                return answer
+        return None
+
+    def _slots(self) -> list[str]:
+        """Resources with a claimed slot, as the storage has them."""
+        if self.valkey is not None:
+            return self.valkey.slots()
+        with contextlib.closing(sqlite3.connect(self.folder / "hub.sqlite3", timeout=30)) as database:
+            return [row[0] for row in database.execute("SELECT name FROM slot JOIN resource USING (rid)")]
+
+    async def close(self) -> None:
+        """End every client, as clients end."""
+        for client in self.clients:
+            client.leave("end")
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+
+@asynccontextmanager
+async def running(
+    setting: Setting, folder: Path, *, failpoints: Callable[[random.Random], str] = lambda _: ""
+) -> AsyncIterator[World]:
+    """A world whose hubs serve, with its carts not made yet. `failpoints` are those of the first hub."""
+    world = World(setting, folder)
+    facts = {name: getattr(setting, name) for name in ("fault", "seed", "engine", "effect_class", "variant", "mutant")}
+    world.recorder.record("run", log_length=LOG_LENGTH, window=64, carts=world.carts, **facts)
+    async with AsyncExitStack() as stack:
+        stack.callback(world.recorder.close)
+        options = {"path": world.ledger, "effect_class": setting.effect_class}
+        world.backend = await asyncio.to_thread(AdapterProcess, "tests.robustness.backend:create", options)
+        stack.callback(world.backend.kill)
+        world.backend_proxy.target = int(world.backend.address.rpartition(":")[2])
+        await stack.enter_async_context(world.backend_proxy)
+        if setting.engine == "valkey":
+            world.valkey = await stack.enter_async_context(Valkey())
+        for number, hub in enumerate(world.hubs):
+            await stack.enter_async_context(hub.proxy)
+            stack.push_async_callback(_end, hub)
+            await world.start(hub, failpoints=failpoints(world.rng) if number == 0 else "")
+        stack.push_async_callback(world.close)
+        stack.push_async_callback(world.record_end)
+        yield world
+
+
+async def _end(hub: Hub) -> None:
+    if hub.runs:
+        await hub.kill()
