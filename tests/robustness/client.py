@@ -7,7 +7,7 @@ every command again, in order, until it has a final result, and acknowledges. It
 import asyncio
 import contextlib
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +33,11 @@ OPTIONS = [
     ("grpc.max_receive_message_length", -1),
 ]
 FINAL = (command_pb2.OUTCOME_APPLIED, command_pb2.OUTCOME_NO_OP, command_pb2.OUTCOME_REJECTED)
+Mangling = Callable[[stream_pb2.ConnectRequest], list[stream_pb2.ConnectRequest]]
+"""What is sent in the place of a message."""
+
 RESEND_S = 0.1
+PING_S = 1.0
 
 
 def is_final(result: command_pb2.CommandResult) -> bool:
@@ -95,6 +99,9 @@ class Client:
         """Final ones, by command id."""
         self.refused: set[str] = set()
         """Resources that a hub would not show."""
+        self.mangle: Mangling = lambda one: [one]
+        self.ahead_ms = 0
+        """How far its clock is ahead."""
         self.connected = asyncio.Event()
         self.connections = 0
         self.news = asyncio.Condition()
@@ -112,17 +119,17 @@ class Client:
 
     # What it is told to do.
 
-    def follow(self, resource: str) -> None:
-        """Subscribe, now and after every reconnect."""
-        self.replicas.setdefault(resource, Replica())
+    def follow(self, resource: str, *, since: cursor_pb2.Cursor | None = None) -> None:
+        """Subscribe, now and after every reconnect; at first from a cursor that it claims to have."""
+        self.replicas.setdefault(resource, Replica(since))
         if self.connected.is_set():
             self._subscribe(resource)
 
-    def submit(self, command: command_pb2.Command) -> None:
+    def submit(self, command: command_pb2.Command, *, stateless: bool = False) -> None:
         """Take a command of this client, number it, and send it until it has a final result."""
-        seq = self._next_seq.get(command.resource, 1)
-        self._next_seq[command.resource] = seq + 1
-        command.seq = seq
+        if not stateless:
+            command.seq = self._next_seq.get(command.resource, 1)
+            self._next_seq[command.resource] = command.seq + 1
         self.pending.setdefault(command.resource, []).append(command)
         if self.connected.is_set():
             self.say(command=command)
@@ -204,11 +211,18 @@ class Client:
         self.connected.set()
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             while True:
-                request = await self._outgoing.get()
-                self._recorder.sent(self.name, self._connection, request)
-                await call.write(request)
+                for request in self.mangle(await self._next()):
+                    self._recorder.sent(self.name, self._connection, request)
+                    await call.write(request)
         # The stream has ended; `_receive` learns why.
         await asyncio.Event().wait()
+
+    async def _next(self) -> stream_pb2.ConnectRequest:
+        """What is to be sent; a ping when there has been nothing for a while."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PING_S):
+                return await self._outgoing.get()
+        return stream_pb2.ConnectRequest(ping=stream_pb2.Ping(nonce=self.connections))
 
     async def _receive(self, call: Any) -> None:
         with contextlib.suppress(grpc.aio.AioRpcError):
@@ -229,7 +243,7 @@ class Client:
         replica.subscription_id = uuid7(self._rng)
         replica.acknowledged = None
         commands = self.pending.get(resource)
-        first = commands[0].seq if commands else self._next_seq.get(resource, 1)
+        first = next((one.seq for one in commands or [] if one.seq), self._next_seq.get(resource, 1))
         wish = stream_pb2.Subscribe(
             subscription_id=replica.subscription_id,
             resource=resource,
@@ -289,11 +303,12 @@ class Client:
             commands.remove(command)
             self.results[result.command_id] = result
             return
-        if 0 < result.expected_seq < commands[0].seq:
+        numbered = [one for one in commands if one.seq]
+        if result.expected_seq and result.expected_seq < numbered[0].seq:
             # The hub has forgotten: the pending ones take the numbers that it expects; their ids stay.
-            for seq, one in enumerate(commands, result.expected_seq):
+            for seq, one in enumerate(numbered, result.expected_seq):
                 one.seq = seq
-            self._next_seq[result.resource] = commands[-1].seq + 1
+            self._next_seq[result.resource] = numbered[-1].seq + 1
         if result.resource not in self._resend:
             delay = self._rng.uniform(RESEND_S / 2, RESEND_S * 2)
             resend = asyncio.get_running_loop().call_later(delay, self._send_again, result.resource)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from typing import Any
 
-from tests.robustness.proxy import Proxy
+from tests.robustness.proxy import Filter, Proxy
 from tests.storage import valkey_servers as servers
 
 
@@ -12,20 +12,25 @@ class Valkey:
     """A server behind a proxy. A failover turns the proxy to the replica: hubs see the same address."""
 
     def __init__(self) -> None:
-        self.proxy = Proxy()
+        self.proxy = Proxy(down_filter=self._feed)
+        self._replication = Proxy()
+        """Stands between primary and replica."""
         self._stack = contextlib.ExitStack()
         self._primary: Any = None
         self._replica: Any = None
+        self._feeds: list[_Feed] = []
 
     async def __aenter__(self) -> "Valkey":
         self._primary = await asyncio.to_thread(self._stack.enter_context, servers.own_server())
-        self.proxy.target = self._primary.port
+        self.proxy.target = self._replication.target = self._primary.port
         await self.proxy.__aenter__()
+        await self._replication.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.proxy.__aexit__()
-        self._stack.close()
+        await self._replication.__aexit__()
+        await asyncio.to_thread(self._stack.close)
 
     @property
     def url(self) -> str:
@@ -36,10 +41,88 @@ class Valkey:
         """Resources with a claimed slot."""
         found: list[str] = []
         with servers.client(self.proxy.target) as server:
-            for key in server.scan_iter("*slots*", count=1_000):
+            for key in server.scan_iter("*::slots", count=1_000):
                 found += [member.decode() for member in server.zrange(key, 0, -1)]
         return found
 
-    def client(self) -> Any:
-        """To do things to the present primary."""
-        return servers.client(self.proxy.target)
+    async def restart(self, *, kill: bool) -> None:
+        """Stop it, or kill it, and start it on the same port with what it has on disk."""
+        if kill:
+            self._primary._process.kill()
+            self._primary._process.wait()
+        await asyncio.to_thread(servers.restart, self._primary)
+
+    async def add_replica(self) -> None:
+        """A replica that has everything, over a link of its own."""
+        at = f"127.0.0.1 {self._replication.port}"
+        self._replica = await asyncio.to_thread(self._stack.enter_context, servers.own_server(replicaof=at))
+        await asyncio.to_thread(servers.await_joined, self._primary.port)
+
+    def lag(self) -> None:
+        """From now on the replica hears nothing more."""
+        self._replication.down.stall()
+
+    async def fail_over(self) -> None:
+        """The primary dies, and the replica takes its place with what it has."""
+        self._primary._process.kill()
+        self._primary._process.wait()
+        with servers.client(self._replica.port) as server:
+            server.execute_command("REPLICAOF", "NO", "ONE")
+        self._primary = self._replica
+        self.proxy.target = self._replica.port
+        self.proxy.cut()
+
+    def silence(self, how: str) -> None:
+        """On the subscriptions that are open now nothing comes any more (`dead`), or no message (`forgetful`)."""
+        for feed in self._feeds:
+            feed.how = how
+
+    def _feed(self, said: bytes) -> Filter | None:
+        """What may change what comes back on a connection; none for one that does not subscribe."""
+        if b"SSUBSCRIBE" not in said.upper():
+            return None
+        self._feeds.append(_Feed())
+        return self._feeds[-1]
+
+
+class _Feed:
+    """What comes back on a connection that subscribes. RESP2 pushes: `*3 $8 smessage $N channel $M data`."""
+
+    def __init__(self) -> None:
+        self.how = ""
+        self._rest = b""
+
+    def __call__(self, data: bytes) -> bytes:
+        if self.how == "dead":
+            return b""
+        if not self.how:
+            return data
+        kept = []
+        data, self._rest = self._rest + data, b""
+        while data:
+            end = _end_of_reply(data)
+            if end == 0:
+                self._rest = data
+                break
+            if b"smessage" not in data[:32]:
+                kept.append(data[:end])
+            data = data[end:]
+        return b"".join(kept)
+
+
+def _end_of_reply(data: bytes, at: int = 0) -> int:
+    """Where the reply that begins at `at` ends; 0 if it is not all there."""
+    line = data.find(b"\r\n", at)
+    if line < 0:
+        return 0
+    kind, size = data[at : at + 1], data[at + 1 : line]
+    at = line + 2
+    if kind == b"$" and int(size) >= 0:
+        at += int(size) + 2
+        return at if at <= len(data) else 0
+    if kind in (b"*", b">"):
+        for _ in range(int(size)):
+            at = _end_of_reply(data, at)
+            if at == 0:
+                return 0
+    return at

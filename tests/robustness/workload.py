@@ -17,9 +17,11 @@ WAYWARD = ("LOST-COMPASS", "BROKEN-FLASK")
 PIPELINED = 6
 
 
-def command(rng: random.Random, resource: str, intent: cart_intent_pb2.CartIntent) -> command_pb2.Command:
+def command(
+    rng: random.Random, resource: str, intent: cart_intent_pb2.CartIntent, *, ahead_ms: int = 0
+) -> command_pb2.Command:
     """A command that waits long enough for a hub to be replaced."""
-    made = command_pb2.Command(command_id=uuid7(rng), resource=resource, cart=intent)
+    made = command_pb2.Command(command_id=uuid7(rng, ahead_ms=ahead_ms), resource=resource, cart=intent)
     made.timeout.FromSeconds(8)
     return made
 
@@ -59,6 +61,7 @@ async def shop(
 ) -> None:
     """Wish for `count` things, a few at a time, until all were submitted."""
     for _ in range(count):
-        client.submit(command(rng, rng.choice(carts), wish(rng, wayward=wayward)))
+        wished = wish(rng, wayward=wayward)
+        client.submit(command(rng, rng.choice(carts), wished, ahead_ms=client.ahead_ms))
         await asyncio.sleep(rng.uniform(0, pause_s))
         await client.until(lambda: client.unsettled < PIPELINED)

@@ -69,6 +69,7 @@ class World:
     def __init__(self, setting: Setting, folder: Path) -> None:
         self.setting = setting
         self.patience_s = setting.patience_s
+        self.log_length = LOG_LENGTH
         self.folder = folder
         self.rng = random.Random(f"{setting.fault}/{setting.variant}/{setting.seed}")
         self.recorder = Recorder(folder / "history.jsonl")
@@ -152,6 +153,15 @@ class World:
 
     # What is done to them.
 
+    async def settled(self, clients: Sequence[Client]) -> bool:
+        """Wait until clients have all their results; whether they had in time."""
+        return await self.until(lambda: not any(client.unsettled for client in clients))
+
+    def measure(self) -> None:
+        """Tell the history what hubs hold now."""
+        for hub in self.hubs:
+            self.recorder.record("memory", hub.name, bytes=hub.memory())
+
     def fault(self, deed: str, *affects: str) -> None:
         """Tell the history what is done now, and to whom: names of hubs and clients; none for everybody."""
         self.recorder.record("fault", deed=deed, affects=list(affects))
@@ -180,7 +190,7 @@ class World:
         for task in late:
             task.cancel()
         await asyncio.gather(*done)
-        finished = not late and await self.until(lambda: not any(client.unsettled for client in self.served))
+        finished = not late and await self.settled(self.served)
         agreed = finished and await self.until(self._agree)
         quiet = await self.until(lambda: not self._slots(), None if agreed else 1.0)
         self.recorder.record("settled", finished=finished, agreed=agreed, quiet=quiet)
@@ -262,7 +272,8 @@ async def running(
     """A world whose hubs serve, with its carts not made yet. `failpoints` are those of the first hub."""
     world = World(setting, folder)
     facts = {name: getattr(setting, name) for name in ("fault", "seed", "engine", "effect_class", "variant", "mutant")}
-    world.recorder.record("run", log_length=LOG_LENGTH, window=64, carts=world.carts, **facts)
+    wall_ms = int(time.time() * 1000)
+    world.recorder.record("run", wall_ms=wall_ms, log_length=LOG_LENGTH, window=64, carts=world.carts, **facts)
     async with AsyncExitStack() as stack:
         stack.callback(world.recorder.close)
         options = {"path": world.ledger, "effect_class": setting.effect_class}

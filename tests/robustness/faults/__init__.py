@@ -2,7 +2,14 @@
 
 from collections.abc import Mapping
 
-from tests.robustness.faults import crashes
+from tests.robustness.faults import backends, commands, crashes, hubs, network, storage
 from tests.robustness.faults.fault import Fault
 
-FAULTS: Mapping[str, Fault] = {**crashes.FAULTS}
+FAULTS: Mapping[str, Fault] = {
+    **crashes.FAULTS,
+    **hubs.FAULTS,
+    **network.FAULTS,
+    **commands.FAULTS,
+    **backends.FAULTS,
+    **storage.FAULTS,
+}

@@ -24,12 +24,12 @@ class Fault:
     variants: tuple[str, ...] = ("",)
 
 
-async def members(world: World, count: int = 3) -> list[Client]:
+async def members(world: World, count: int = 3, *, role: str = "member") -> list[Client]:
     """Terminals that follow both carts, which the first has made; and an intruder who tries to see them, too."""
-    first = world.client("till-1")
+    first = world.client("till-1", role=role)
     for cart in world.carts:
         await workload.create(first, cart, world.rng)
-    others = [world.client(f"till-{n}") for n in range(2, count + 1)]
+    others = [world.client(f"till-{n}", role=role) for n in range(2, count + 1)]
     intruder = world.client("intruder", store="us", role="intruder")
     for client in (*others, intruder):
         for cart in world.carts:
@@ -39,13 +39,15 @@ async def members(world: World, count: int = 3) -> list[Client]:
     return [first, *others]
 
 
-def shopping(world: World, clients: list[Client], count: int, *, wayward: float = 0.0) -> "asyncio.Task[None]":
+def shopping(
+    world: World, clients: list[Client], count: int, *, wayward: float = 0.0, pause_s: float = 0.03
+) -> "asyncio.Task[None]":
     """All of them wish for things at once."""
 
     async def all_of_them() -> None:
         async with asyncio.TaskGroup() as group:
             for client in clients:
                 rng = random.Random(world.rng.random())
-                group.create_task(workload.shop(client, world.carts, rng, count, wayward=wayward))
+                group.create_task(workload.shop(client, world.carts, rng, count, wayward=wayward, pause_s=pause_s))
 
     return asyncio.create_task(all_of_them())

@@ -9,7 +9,7 @@ def check(run: Run) -> Findings:
     """The end of the history."""
     found = Findings()
     for wished in run.commands.values():
-        if run.role(wished.who) == "member" and wished.who not in run.gone:
+        if run.role(wished.who) in ("member", "neighbour") and wished.who not in run.gone:
             what = f"{wished.who}: {wished.command.command_id} never got its outcome"
             found.expect(wished.final is not None, what, *wished.sent[:1], *(r.record for r in wished.results[-1:]))
     backend = {record["cart"]: record for record in run.of("backend")}

@@ -1,0 +1,55 @@
+"""Valkey that restarts, fails over to a replica that lags, or falls silent; the backend keeps what it has."""
+
+import asyncio
+from pathlib import Path
+
+from tests.robustness.faults.fault import EVERY_CLASS, Fault, members, shopping
+from tests.robustness.world import Setting, running
+
+
+async def restart(setting: Setting, folder: Path) -> None:
+    """The server is stopped in order, or killed, and started again with what its file has."""
+    async with running(setting, folder) as world:
+        clients = await members(world)
+        assert world.valkey is not None
+        world.fault(f"Valkey restarts: {setting.variant}")
+        work = shopping(world, clients, 25)
+        await clients[0].until(lambda: len(clients[0].results) >= world.rng.randint(5, 15))
+        await world.valkey.restart(kill=setting.variant == "killed")
+        await world.settle(work)
+
+
+async def failover(setting: Setting, folder: Path) -> None:
+    """The replica stops hearing the primary, the primary dies, the replica is promoted: what came between is lost."""
+    async with running(setting, folder) as world:
+        assert world.valkey is not None
+        await world.valkey.add_replica()
+        clients = await members(world)
+        world.fault("Valkey fails over to a replica that lags")
+        work = shopping(world, clients, 30)
+        await clients[0].until(lambda: len(clients[0].results) >= world.rng.randint(3, 10))
+        world.valkey.lag()
+        lost = len(clients[0].results) + world.rng.randint(3, 10)
+        await clients[0].until(lambda: len(clients[0].results) >= lost)
+        await world.valkey.fail_over()
+        await world.settle(work)
+
+
+async def silent_feed(setting: Setting, folder: Path) -> None:
+    """Subscriptions deliver nothing: the connection is dead and open, or alive and the server has forgotten them."""
+    async with running(setting, folder) as world:
+        assert world.valkey is not None
+        clients = await members(world)
+        world.fault(f"silent pub/sub: {setting.variant}", "valkey")
+        await shopping(world, clients, 5)
+        world.valkey.silence(setting.variant)
+        await shopping(world, clients, 20)
+        await asyncio.sleep(world.rng.uniform(0.0, 1.0))
+        await world.settle()
+
+
+FAULTS = {
+    "valkey-restart": Fault(restart, engines=("valkey",), classes=EVERY_CLASS, variants=("in-order", "killed")),
+    "failover": Fault(failover, engines=("valkey",), classes=EVERY_CLASS),
+    "silent-feed": Fault(silent_feed, engines=("valkey",), variants=("dead", "forgetful")),
+}
