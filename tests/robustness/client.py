@@ -21,23 +21,27 @@ from tests.robustness.history import Recorder
 from tests.robustness.ids import uuid7
 from tests.support.hub import bearer
 
-OPTIONS = [
-    ("grpc.use_local_subchannel_pool", 1),  # Else clients of one target share a connection.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 500),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-    ("grpc.keepalive_time_ms", 1_000),
-    ("grpc.keepalive_timeout_ms", 2_000),
-    ("grpc.http2.ping_timeout_ms", 2_000),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.max_receive_message_length", -1),
-]
 FINAL = (command_pb2.OUTCOME_APPLIED, command_pb2.OUTCOME_NO_OP, command_pb2.OUTCOME_REJECTED)
 Mangling = Callable[[stream_pb2.ConnectRequest], list[stream_pb2.ConnectRequest]]
 """What is sent in the place of a message."""
 
 RESEND_S = 0.1
-PING_S = 1.0
+PING_S = 5.0
+
+
+def options(silence_ms: int = 10_000) -> list[tuple[str, int]]:
+    """Of a connection that is given up when nothing was heard for about three times `silence_ms`."""
+    return [
+        ("grpc.use_local_subchannel_pool", 1),  # Else clients of one target share a connection.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 5_000),  # The time that an attempt has.
+        ("grpc.max_reconnect_backoff_ms", 1_000),
+        ("grpc.keepalive_time_ms", silence_ms),
+        ("grpc.keepalive_timeout_ms", 2 * silence_ms),
+        ("grpc.http2.ping_timeout_ms", 2 * silence_ms),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.max_receive_message_length", -1),
+    ]
 
 
 def is_final(result: command_pb2.CommandResult) -> bool:
@@ -88,6 +92,7 @@ class Client:
         *,
         channel: grpc.aio.Channel | None = None,
         acknowledges: bool = True,
+        silence_ms: int = 10_000,
     ) -> None:
         self.name = name
         self.client_id = uuid7(rng)
@@ -110,6 +115,7 @@ class Client:
         self._recorder = recorder
         self._rng = rng
         self._channel = channel
+        self._silence_ms = silence_ms
         self._next_seq: dict[str, int] = {}
         self._outgoing: asyncio.Queue[stream_pb2.ConnectRequest] = asyncio.Queue()
         self._resend: dict[str, asyncio.TimerHandle] = {}
@@ -170,7 +176,7 @@ class Client:
         self.connections += 1
         self._connection = f"{self.name}/{self.connections}"
         self._recorder.record("open", self.name, connection=self._connection, hub=hub)
-        channel = self._channel or grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=OPTIONS)
+        channel = self._channel or grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options(self._silence_ms))
         code, details, by = "OK", "", "hub"
         stub: Any = orchestrator_service_pb2_grpc.OrchestratorServiceStub(channel)
         call = stub.Connect(metadata=bearer(self._token))

@@ -83,7 +83,7 @@ class Hub:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def config(storage: str, backend: str) -> str:
+def config(storage: str, backend: str, *, progress_s: float, silence_ms: int) -> str:
     """The configuration of a hub whose waits are short."""
     return "\n".join(
         [
@@ -91,9 +91,9 @@ def config(storage: str, backend: str) -> str:
             'listen = "127.0.0.1:0"',
             "grace_seconds = 5.0",
             "slot_seconds = 1.0",
-            "keepalive_ms = 1000",
-            "keepalive_timeout_ms = 2000",
-            "progress_seconds = 0.5",
+            f"keepalive_ms = {silence_ms}",
+            f"keepalive_timeout_ms = {2 * silence_ms}",
+            f"progress_seconds = {progress_s}",
             "refresh_seconds = 1.0",
             "[storage]",
             f"url = {json.dumps(storage)}",

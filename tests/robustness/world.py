@@ -66,8 +66,10 @@ class Setting:
 class World:
     """Everything that runs. Made by `running`; the faults use its parts."""
 
-    def __init__(self, setting: Setting, folder: Path) -> None:
+    def __init__(self, setting: Setting, folder: Path, *, progress_s: float, silence_ms: int) -> None:
         self.setting = setting
+        self._silence_ms = silence_ms
+        self._progress_s = progress_s
         self.patience_s = setting.patience_s
         self.log_length = LOG_LENGTH
         self.folder = folder
@@ -93,7 +95,8 @@ class World:
     def config(self) -> str:
         """The configuration of every hub."""
         storage = f"sqlite:{self.folder / 'hub.sqlite3'}" if self.valkey is None else self.valkey.url
-        return config(storage, f"127.0.0.1:{self.backend_proxy.port}")
+        backend = f"127.0.0.1:{self.backend_proxy.port}"
+        return config(storage, backend, progress_s=self._progress_s, silence_ms=self._silence_ms)
 
     async def start(self, hub: Hub, *, failpoints: str = "") -> None:
         """Start a hub that does not run."""
@@ -133,6 +136,7 @@ class World:
             rng,
             channel=channel,
             acknowledges=acknowledges,
+            silence_ms=self._silence_ms,
         )
         may_see = self.carts if store == "berlin" else []
         self.recorder.record("client", name, role=role, may_see=may_see, acknowledges=acknowledges)
@@ -267,10 +271,17 @@ class World:
 
 @asynccontextmanager
 async def running(
-    setting: Setting, folder: Path, *, failpoints: Callable[[random.Random], str] = lambda _: ""
+    setting: Setting,
+    folder: Path,
+    *,
+    failpoints: Callable[[random.Random], str] = lambda _: "",
+    progress_s: float = 0.5,
+    silence_ms: int = 10_000,
 ) -> AsyncIterator[World]:
-    """A world whose hubs serve, with its carts not made yet. `failpoints` are those of the first hub."""
-    world = World(setting, folder)
+    """A world whose hubs serve, with its carts not made yet. `failpoints` are those of the first hub.
+
+    A silent connection is noticed after `silence_ms`, and given up after twice that again."""
+    world = World(setting, folder, progress_s=progress_s, silence_ms=silence_ms)
     facts = {name: getattr(setting, name) for name in ("fault", "seed", "engine", "effect_class", "variant", "mutant")}
     wall_ms = int(time.time() * 1000)
     world.recorder.record("run", wall_ms=wall_ms, log_length=LOG_LENGTH, window=64, carts=world.carts, **facts)

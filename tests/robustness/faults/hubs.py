@@ -8,7 +8,7 @@ import grpc.aio
 
 from legato.orchestrator.v1 import cursor_pb2
 from tests.robustness import workload
-from tests.robustness.client import OPTIONS
+from tests.robustness.client import options
 from tests.robustness.faults.fault import Fault, members, shopping
 from tests.robustness.world import Setting, running
 
@@ -55,11 +55,11 @@ async def trim(setting: Setting, folder: Path) -> None:
 
 async def storm(setting: Setting, folder: Path) -> None:
     """2,000 streams, 50 to a connection, are cut at once and come back at once, while others shop."""
-    async with running(setting, folder) as world:
+    async with running(setting, folder, progress_s=15.0) as world:
         shoppers = await members(world)
         cart = world.carts[0]
         channels = [
-            grpc.aio.insecure_channel(f"127.0.0.1:{world.hubs[n % len(world.hubs)].proxy.port}", options=OPTIONS)
+            grpc.aio.insecure_channel(f"127.0.0.1:{world.hubs[n % len(world.hubs)].proxy.port}", options=options())
             for n in range(STORM // PER_CONNECTION)
         ]
         crowd = []
@@ -69,8 +69,9 @@ async def storm(setting: Setting, folder: Path) -> None:
             one = world.client(f"crowd-{number}", hubs=[hub], channel=channels[channel])
             one.follow(cart)
             crowd.append(one)
-        await world.until(lambda: all(one.replicas[cart].cursor is not None for one in crowd))
-        work = shopping(world, shoppers, 60, pause_s=0.1)
+            if (number + 1) % PER_CONNECTION == 0:
+                await world.until(lambda: all(one.replicas[cart].cursor is not None for one in crowd))
+        work = shopping(world, shoppers, 8, pause_s=1.0)
         await asyncio.sleep(world.rng.uniform(0.2, 1.0))
         world.fault("a storm")
         before = sum(one.connections for one in crowd)

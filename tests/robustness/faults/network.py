@@ -12,7 +12,7 @@ SLOW = 1_024
 
 async def half_open(setting: Setting, folder: Path) -> None:
     """What is sent in one direction is taken and goes nowhere, until the client has noticed and its network is back."""
-    async with running(setting, folder) as world:
+    async with running(setting, folder, silence_ms=1_500) as world:
         neighbours = await members(world, role="neighbour")
         hub = world.hubs[0]
         async with Proxy(hub.port) as network:
