@@ -81,6 +81,7 @@ class World:
         """All that are there now."""
         self.served: list[Client] = []
         """Those of them that must have their results in the end."""
+        self._is_healed = False
         count = 1 if setting.engine == "sqlite" else 2
         self.hubs = [Hub(f"hub-{n + 1}", folder, self.recorder, mutant=setting.mutant) for n in range(count)]
         self.valkey: Valkey | None = None
@@ -138,13 +139,22 @@ class World:
             acknowledges=acknowledges,
             silence_ms=self._silence_ms,
         )
-        may_see = self.carts if store == "berlin" else []
-        self.recorder.record("client", name, role=role, may_see=may_see, acknowledges=acknowledges)
+        self.introduce(name, role=role, may_see=self.carts if store == "berlin" else [])
         self.clients.append(made)
         if role in ("member", "neighbour"):
             self.served.append(made)
         self._tasks[made] = asyncio.create_task(made.run(), name=name)
         return made
+
+    def introduce(self, name: str, *, role: str = "member", may_see: Sequence[str] | None = None) -> None:
+        """Tell the history who takes part."""
+        may_see = self.carts if may_see is None else may_see
+        self.recorder.record("client", name, role=role, may_see=list(may_see))
+
+    def cursors(self) -> dict[str, list[Any]]:
+        """Where the first client is in each cart."""
+        at = {cart: self.served[0].replicas[cart].cursor for cart in self.carts}
+        return {cart: [cursor.epoch, cursor.revision] for cart, cursor in at.items() if cursor is not None}
 
     async def dismiss(self, client: Client, *, forever: bool = False) -> None:
         """Let a client leave. One that leaves forever may have commands without a result."""
@@ -171,8 +181,10 @@ class World:
         self.recorder.record("fault", deed=deed, affects=list(affects))
 
     def healed(self) -> None:
-        """The fault is over."""
-        self.recorder.record("healed")
+        """The fault is over. Only the first time counts."""
+        if not self._is_healed:
+            self._is_healed = True
+            self.recorder.record("healed")
 
     async def until(self, holds: Callable[[], bool | Awaitable[bool]], timeout_s: float | None = None) -> bool:
         """Wait for something that nobody tells of; whether it came in time."""

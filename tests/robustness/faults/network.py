@@ -1,8 +1,10 @@
 """Clients whose network, or who themselves, stand still: nobody else notices, and they catch up."""
 
+import asyncio
 from pathlib import Path
 
 from tests.robustness.faults.fault import Fault, members, shopping
+from tests.robustness.lone import Lone
 from tests.robustness.proxy import Proxy
 from tests.robustness.world import Setting, running
 
@@ -53,7 +55,32 @@ async def slow_reader(setting: Setting, folder: Path) -> None:
             await world.settle()
 
 
+async def stopped_client(setting: Setting, folder: Path) -> None:
+    """A client's process stands still in the middle of its shopping, with its connection open, and then goes on."""
+    async with running(setting, folder) as world:
+        neighbours = await members(world, role="neighbour")
+        world.introduce("stopped")
+        targets = [(world.hubs[0].name, world.hubs[0].proxy.port)]
+        token = world.token("stopped", "berlin")
+        victim = await Lone.start("stopped", token, targets, world.carts, world.rng.random(), folder)
+        try:
+            await asyncio.sleep(world.rng.uniform(0.1, 0.6))
+            world.fault("a client stands still", "stopped")
+            victim.stop()
+            await shopping(world, neighbours, 80, pause_s=0.02)
+            await world.settled(neighbours)
+            victim.go_on()
+            world.healed()
+            async with asyncio.timeout(world.patience_s):
+                await victim.settled()
+            await world.settle()
+            await victim.finish(world.cursors(), world.patience_s)
+        finally:
+            victim.kill()
+
+
 FAULTS = {
     "half-open": Fault(half_open, variants=("up", "down")),
+    "stopped-client": Fault(stopped_client),
     "slow-reader": Fault(slow_reader, variants=("trickle", "no-acks")),
 }
