@@ -122,6 +122,7 @@ class CartCommands:
         e.effect_class, e.intents = claims.effect_class, claims.cart_intents
         async with Lane(live, e.deadline):
             while True:
+                await self._resources.complete(live)
                 if live.inherited:
                     await self._read_again(live, e)
                 result = await self._attempt(live, e)

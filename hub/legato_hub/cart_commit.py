@@ -65,6 +65,7 @@ class CartCommitter:
             path = f"command.cart.{command.cart.WhichOneof('intent')}"
             problem = outcomes.of_rejection(answer.rejection, path)
         while True:
+            await self._resources.complete(live)
             changed = self._change(live, answer, call, now)
             delta = changed.delta
             cursor = Cursor(live.cursor.epoch, live.revision + 1 if delta else live.revision)
@@ -166,7 +167,7 @@ class CartCommitter:
         if not isinstance(stored, Committed):
             return False
         if commit.adapter_state is not None and commit.version is not None:
-            live.adapter_state, live.version = commit.adapter_state, commit.version
+            live.take_notebook(commit.adapter_state, commit.version, stored.cursor)
             live.inherited = False
         live.observed_at = commit.now
         if cart is not None and stored.cursor.epoch == epoch:

@@ -67,6 +67,8 @@ class Live:
         self.entries: dict[str, bytes] = {}
         self.adapter_state = b""
         self.version = ""
+        self.notebook_at = self.cursor
+        """The revision that these two belong to: other hubs tell their revisions without them."""
         self.tombstone = False
         self.inherited = False
         """The backend may be ahead: it must be read before anything is compiled on this."""
@@ -140,7 +142,7 @@ class Live:
         """Become what was loaded; what led there is not known. Subscribers that are behind get a snapshot."""
         restarts = loaded.cursor.epoch != self.cursor.epoch
         self.cursor, self.entries = loaded.cursor, dict(loaded.entries)
-        self.adapter_state, self.version = loaded.adapter_state, loaded.version
+        self.take_notebook(loaded.adapter_state, loaded.version, loaded.cursor)
         self.tombstone, self.inherited = loaded.tombstone, loaded.inherited
         self._tail.clear()
         self._tail_bytes = 0
@@ -150,6 +152,10 @@ class Live:
             for subscriber in list(self.subscribers):
                 subscriber.restarted()
         self._revised()
+
+    def take_notebook(self, adapter_state: bytes, version: str, at: Cursor) -> None:
+        """The adapter's notebook and the backend's version, as stored with a revision."""
+        self.adapter_state, self.version, self.notebook_at = adapter_state, version, at
 
     def _revised(self) -> None:
         # Nothing made of an earlier revision lingers: what it was made of may have been erased.
@@ -289,7 +295,13 @@ class LiveResources:
                 for update in missed:
                     live.update(update)
         if loaded.cursor == live.cursor:
-            live.adapter_state, live.version, live.inherited = loaded.adapter_state, loaded.version, loaded.inherited
+            live.take_notebook(loaded.adapter_state, loaded.version, loaded.cursor)
+            live.inherited = loaded.inherited
+
+    async def complete(self, live: Live) -> None:
+        """Read the notebook of the present revision, if another hub made that. Raise StorageError."""
+        while live.exists and live.notebook_at != live.cursor:
+            await self.reload(live)
 
     async def close(self) -> None:
         """Read nothing more."""

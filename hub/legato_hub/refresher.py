@@ -92,6 +92,7 @@ class Refresher:
                 currency_code=head.currency_code,
                 locale=head.locale,
             )
+            await self._resources.complete(live)
             request = cart_service_pb2.GetCartRequest(
                 context=context, cart_id=head.id, adapter_state=live.adapter_state
             )
