@@ -139,6 +139,7 @@ class Client:
         self.pending.setdefault(command.resource, []).append(command)
         if self.connected.is_set():
             self.say(command=command)
+            command.resent = True
 
     def say(self, **message: Any) -> None:
         """Send a message as it is."""
@@ -211,9 +212,8 @@ class Client:
         self.say(hello=hello)
         for resource in self.replicas:
             self._subscribe(resource)
-        for commands in self.pending.values():
-            for command in commands:
-                self.say(command=command)
+        for resource in self.pending:
+            self._send_all(resource)
         self.connected.set()
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             while True:
@@ -322,5 +322,10 @@ class Client:
 
     def _send_again(self, resource: str) -> None:
         del self._resend[resource]
+        self._send_all(resource)
+
+    def _send_all(self, resource: str) -> None:
+        """Every command without a final result, in order."""
         for command in self.pending[resource]:
             self.say(command=command)
+            command.resent = True

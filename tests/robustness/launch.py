@@ -15,13 +15,13 @@ from tests.robustness.mutants import MUTANTS
 
 def shift_clock(offset: Path) -> None:
     """Let the hub's wall clock be off by what a file says, in milliseconds, from one call to the next."""
-    # Before anything else of the hub is loaded: its modules take the function by name.
-    from legato_hub import amend
+    # Before the rest of the hub is loaded, which takes the function by its name.
+    from legato_hub import clock
 
     def now_ms() -> int:
         return time.time_ns() // 1_000_000 + int(offset.read_text() or 0)
 
-    amend.now_ms = now_ms
+    clock.now_ms = now_ms
 
 
 def main() -> None:
