@@ -155,6 +155,11 @@ class Run:
             found[record["command"]].append(record)
         return found
 
+    @cached_property
+    def epochs(self) -> list[str]:
+        """In the order in which somebody was told of them."""
+        return list(dict.fromkeys(step.cursor.epoch for step in self.steps))
+
     def by_id(self) -> Iterator[tuple[str, list[Wished]]]:
         """Commands by their id alone."""
         found: dict[str, list[Wished]] = defaultdict(list)

@@ -11,7 +11,8 @@ from tests.storage import valkey_servers as servers
 class Valkey:
     """A server behind a proxy. A failover turns the proxy to the replica: hubs see the same address."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, replicated: bool = False) -> None:
+        self._replicated = replicated
         self.proxy = Proxy(down_filter=self._feed)
         self._replication = Proxy()
         """Stands between primary and replica."""
@@ -25,6 +26,8 @@ class Valkey:
         self.proxy.target = self._replication.target = self._primary.port
         await self.proxy.__aenter__()
         await self._replication.__aenter__()
+        if self._replicated:
+            await self._add_replica()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -52,8 +55,8 @@ class Valkey:
             self._primary._process.wait()
         await asyncio.to_thread(servers.restart, self._primary)
 
-    async def add_replica(self) -> None:
-        """A replica that has everything, over a link of its own."""
+    async def _add_replica(self) -> None:
+        """A replica that has everything, over a link of its own. With its first one a primary begins a new history."""
         at = f"127.0.0.1 {self._replication.port}"
         self._replica = await asyncio.to_thread(self._stack.enter_context, servers.own_server(replicaof=at))
         await asyncio.to_thread(servers.await_joined, self._primary.port)

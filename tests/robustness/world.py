@@ -171,6 +171,10 @@ class World:
         """Wait until clients have all their results; whether they had in time."""
         return await self.until(lambda: not any(client.unsettled for client in clients))
 
+    async def results(self, client: Client, count: int) -> bool:
+        """Wait until a client has so many results; whether it had in time."""
+        return await self.until(lambda: len(client.results) >= count)
+
     def measure(self) -> None:
         """Tell the history what hubs hold now."""
         for hub in self.hubs:
@@ -289,6 +293,7 @@ async def running(
     failpoints: Callable[[random.Random], str] = lambda _: "",
     progress_s: float = 0.5,
     silence_ms: int = 10_000,
+    replicated: bool = False,
 ) -> AsyncIterator[World]:
     """A world whose hubs serve, with its carts not made yet. `failpoints` are those of the first hub.
 
@@ -305,7 +310,7 @@ async def running(
         world.backend_proxy.target = int(world.backend.address.rpartition(":")[2])
         await stack.enter_async_context(world.backend_proxy)
         if setting.engine == "valkey":
-            world.valkey = await stack.enter_async_context(Valkey())
+            world.valkey = await stack.enter_async_context(Valkey(replicated=replicated))
         for number, hub in enumerate(world.hubs):
             await stack.enter_async_context(hub.proxy)
             stack.push_async_callback(_end, hub)

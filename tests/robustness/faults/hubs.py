@@ -22,7 +22,7 @@ async def drain(setting: Setting, folder: Path) -> None:
         clients = await members(world)
         hub = world.hubs[0]
         work = shopping(world, clients, 40)
-        await clients[0].until(lambda: len(clients[0].results) >= world.rng.randint(5, 20))
+        await world.results(clients[0], world.rng.randint(5, 20))
         world.fault("drain", hub.name)
         hub.signal(signal.SIGTERM)
         await hub.ended()

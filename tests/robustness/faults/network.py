@@ -22,7 +22,7 @@ async def half_open(setting: Setting, folder: Path) -> None:
             for cart in world.carts:
                 victim.follow(cart)
             work = shopping(world, [victim], 30, pause_s=0.2)
-            await victim.until(lambda: len(victim.results) >= world.rng.randint(2, 8))
+            await world.results(victim, world.rng.randint(2, 8))
             world.fault(f"the network loses what goes {setting.variant}", victim.name)
             (network.up if setting.variant == "up" else network.down).lose()
             await shopping(world, neighbours, 15)

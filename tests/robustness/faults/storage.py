@@ -14,23 +14,22 @@ async def restart(setting: Setting, folder: Path) -> None:
         assert world.valkey is not None
         world.fault(f"Valkey restarts: {setting.variant}")
         work = shopping(world, clients, 25)
-        await clients[0].until(lambda: len(clients[0].results) >= world.rng.randint(5, 15))
+        await world.results(clients[0], world.rng.randint(5, 15))
         await world.valkey.restart(kill=setting.variant == "killed")
         await world.settle(work)
 
 
 async def failover(setting: Setting, folder: Path) -> None:
     """The replica stops hearing the primary, the primary dies, the replica is promoted: what came between is lost."""
-    async with running(setting, folder) as world:
+    async with running(setting, folder, replicated=True) as world:
         assert world.valkey is not None
-        await world.valkey.add_replica()
         clients = await members(world)
         world.fault("Valkey fails over to a replica that lags")
         work = shopping(world, clients, 30)
-        await clients[0].until(lambda: len(clients[0].results) >= world.rng.randint(3, 10))
+        await world.results(clients[0], world.rng.randint(3, 10))
         world.valkey.lag()
         lost = len(clients[0].results) + world.rng.randint(3, 10)
-        await clients[0].until(lambda: len(clients[0].results) >= lost)
+        await world.results(clients[0], lost)
         await world.valkey.fail_over()
         await world.settle(work)
 

@@ -1,5 +1,6 @@
 """One sequential history: the backend's order explains every state that was seen, and every time that was measured."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from legato.orchestrator.v1 import command_pb2
@@ -43,30 +44,41 @@ def _states(
     place: Mapping[str, int],
     found: Findings,
 ) -> None:
-    """Each revision is the model's state after some prefix, later revisions after longer ones, and after all that was
-    told as contained."""
-    contained: dict[int, tuple[int, Record]] = {}
+    """Each revision is the model's state after some prefix; within an epoch later revisions after longer ones, and
+    after all that was told as contained. A new epoch may begin with an older state."""
+    contained: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for command_id, wished in commands.items():
         final = wished.final
         if final is not None and final.result.outcome in _DONE and command_id in place:
-            revision = final.result.cursor.revision
-            contained[revision] = max(contained.get(revision, (0, final.record)), (place[command_id], final.record))[:2]
+            contained[final.result.cursor.epoch].append((final.result.cursor.revision, place[command_id]))
     seen: dict[Point, tuple[Mapping[str, int], Record]] = {}
     for step in run.steps:
         if step.subscription.resource == cart and step.kind != "progress" and step.entries is not None:
             lines = {line.sku: line.quantity.steps for line in assemble_cart(step.entries).lines}
             seen.setdefault(step.cursor, (lines, step.record))
-    at, told = 0, sorted(contained.items())
-    for point in sorted(seen, key=lambda point: point.revision):
-        shown, record = seen[point]
-        while told and told[0][0] <= point.revision:
-            at = max(at, told.pop(0)[1][0])
-        later = next((number for number in range(at, len(states)) if states[number] == shown), None)
-        what = f"{cart}: revision {point.revision} shows {shown}, which the backend never had from its effect {at} on"
+    for epoch in run.epochs:
+        shown = {point.revision: state for point, state in seen.items() if point.epoch == epoch}
+        _one_epoch(f"{cart} in {epoch}", states, shown, sorted(contained[epoch]), found)
+
+
+def _one_epoch(
+    where: str,
+    states: Sequence[Mapping[str, int]],
+    shown: Mapping[int, tuple[Mapping[str, int], Record]],
+    contained: list[tuple[int, int]],
+    found: Findings,
+) -> None:
+    prefix = 0
+    for revision in sorted(shown):
+        lines, record = shown[revision]
+        while contained and contained[0][0] <= revision:
+            prefix = max(prefix, contained.pop(0)[1])
+        later = next((number for number in range(prefix, len(states)) if states[number] == lines), None)
+        what = f"{where}: revision {revision} shows {lines}, which the backend never had from its effect {prefix} on"
         found.expect(later is not None, what, record)
         if later is None:
             return
-        at = later
+        prefix = later
 
 
 def _real_time(commands: Mapping[str, Wished], place: Mapping[str, int], found: Findings) -> None:
