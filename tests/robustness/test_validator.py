@@ -1,0 +1,416 @@
+"""The validator, on histories written by hand: one that keeps every promise, and one that breaks each of them."""
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.message import Message
+
+from legato.commerce.v1 import cart_pb2, line_item_pb2, quantity_pb2
+from legato.orchestrator.v1 import command_pb2, cursor_pb2, error_pb2, stream_pb2
+from legato.protocol import state
+from legato.protocol.entities import split_cart
+from legato.protocol.ids import new_id
+from tests.robustness import validator, workload
+from tests.robustness.history import Record, Recorder, read
+from tests.robustness.promises import PROMISES
+
+CART = "carts/01a20000-0000-7000-8000-000000000001"
+WALL_MS = 1_800_000_000_000
+
+
+def entries(**lines: int) -> dict[str, bytes]:
+    """A cart."""
+    made = [
+        line_item_pb2.LineItem(id=f"line-{sku}", sku=sku, quantity=quantity_pb2.Quantity(steps=steps))
+        for sku, steps in lines.items()
+    ]
+    return split_cart(cart_pb2.Cart(id=CART.removeprefix("carts/"), lines=made))
+
+
+class History:
+    """Writes one, a second a record. `keep` is one that keeps every promise: a till that adds twice."""
+
+    def __init__(self, **head: Any) -> None:
+        self.records: list[Record] = []
+        facts = {"fault": "none", "variant": "", "effect_class": "MARKED", "log_length": 100, "window": 3}
+        self.note("run", wall_ms=WALL_MS, carts=[CART], **{**facts, **head})
+        self.note("client", "till", role="member", may_see=[CART])
+
+    def note(self, what: str, who: str = "", **facts: Any) -> Record:
+        made = Record(float(len(self.records)), what, who, facts)
+        self.records.append(made)
+        return made
+
+    def open(self, who: str = "till", number: int = 1) -> None:
+        self.note("open", who, connection=f"{who}/{number}", hub="hub-1")
+
+    def closed(self, who: str = "till", number: int = 1, code: str = "OK", by: str = "client") -> None:
+        self.note("closed", who, connection=f"{who}/{number}", code=code, details="", by=by)
+
+    def sends(self, who: str = "till", number: int = 1, **message: Any) -> None:
+        self._message("sent", who, number, stream_pb2.ConnectRequest(**message))
+
+    def gets(self, *messages: stream_pb2.ServerMessage, who: str = "till", number: int = 1) -> None:
+        self._message("received", who, number, stream_pb2.ConnectResponse(messages=messages))
+
+    def _message(self, what: str, who: str, number: int, message: Message) -> None:
+        text = base64.b64encode(message.SerializeToString()).decode()
+        self.note(what, who, connection=f"{who}/{number}", message=text)
+
+    def subscribes(self, since: cursor_pb2.Cursor | None = None, **where: Any) -> None:
+        self.sends(subscribe=stream_pb2.Subscribe(subscription_id="s", resource=CART, since=since), **where)
+
+    def ends(self, *effects: tuple[str, str, int], lines: dict[str, int]) -> None:
+        """What the backend has executed, and what it and the hub have then."""
+        for command_id, sku, steps in effects:
+            self.note("effect", command=command_id, cart=CART, sku=sku, steps=steps)
+        self.note("healed")
+        self.note("settled", finished=True, agreed=True, quiet=True)
+        self.note("backend", cart=CART, lines=lines)
+
+    def violated(self) -> dict[str, list[str]]:
+        """What was broken, by promise."""
+        found = validator.judge(self.records)
+        return {name: [one.what for one in f.violations] for name, f in found.items() if f.violations}
+
+
+def at(revision: int, epoch: str = "e") -> cursor_pb2.Cursor:
+    return cursor_pb2.Cursor(epoch=epoch, revision=revision)
+
+
+def snapshot(
+    revision: int,
+    held: dict[str, bytes],
+    reason: "stream_pb2.SnapshotReason.ValueType" = stream_pb2.SNAPSHOT_REASON_INITIAL,
+    epoch: str = "e",
+) -> stream_pb2.ServerMessage:
+    payload, digest = state.entries_to_bytes(held), state.digest(held)
+    made = stream_pb2.Snapshot(subscription_id="s", cursor=at(revision, epoch), payload=payload, digest=digest)
+    made.reason = reason
+    return stream_pb2.ServerMessage(snapshot=made)
+
+
+def delta(base: int, revision: int, before: dict[str, bytes], after: dict[str, bytes]) -> stream_pb2.ServerMessage:
+    payload = state.diff(before, after).to_bytes()
+    made = stream_pb2.Delta(subscription_id="s", prev_revision=base, cursor=at(revision), payload=payload)
+    return stream_pb2.ServerMessage(delta=made)
+
+
+def progress(revision: int, held: dict[str, bytes]) -> stream_pb2.ServerMessage:
+    made = stream_pb2.Progress(subscription_id="s", cursor=at(revision), digest=state.digest(held))
+    return stream_pb2.ServerMessage(progress=made)
+
+
+def ack(revision: int) -> stream_pb2.Ack:
+    return stream_pb2.Ack(subscription_id="s", cursor=at(revision))
+
+
+def add(sku: str, steps: int, seq: int, command_id: str = "") -> command_pb2.Command:
+    command_id = command_id or new_id(WALL_MS)
+    return command_pb2.Command(command_id=command_id, resource=CART, seq=seq, cart=workload.add(sku, steps))
+
+
+def result(
+    command: command_pb2.Command,
+    revision: int,
+    outcome: "command_pb2.Outcome.ValueType" = command_pb2.OUTCOME_APPLIED,
+    reason: "error_pb2.ErrorReason.ValueType" = error_pb2.ERROR_REASON_UNSPECIFIED,
+) -> stream_pb2.ServerMessage:
+    made = command_pb2.CommandResult(
+        command_id=command.command_id, resource=CART, seq=command.seq, outcome=outcome, cursor=at(revision)
+    )
+    if reason:
+        made.error.reason = reason
+    return stream_pb2.ServerMessage(command_result=made)
+
+
+NOTHING, ONE, THREE = entries(), entries(ROPE=1), entries(ROPE=3)
+FIRST, SECOND = add("ROPE", 1, 1), add("ROPE", 2, 2)
+DONE = (FIRST.command_id, "ROPE", 1), (SECOND.command_id, "ROPE", 2)
+
+
+def begun(**head: Any) -> History:
+    """The till follows the cart."""
+    made = History(**head)
+    made.open()
+    made.subscribes()
+    made.gets(snapshot(1, NOTHING))
+    made.sends(ack=ack(1))
+    return made
+
+
+def test_a_history_that_keeps_every_promise() -> None:
+    made = begun()
+    made.sends(command=FIRST)
+    made.gets(delta(1, 2, NOTHING, ONE), result(FIRST, 2))
+    made.note("fault", deed="the network is cut", affects=["till"])
+    made.closed(code="UNAVAILABLE", by="hub")
+    made.open(number=2)
+    made.subscribes(since=at(2), number=2)
+    made.sends(command=SECOND, number=2)
+    made.gets(progress(2, ONE), number=2)
+    made.gets(delta(2, 3, ONE, THREE), result(SECOND, 3), number=2)
+    made.ends(*DONE, lines={"ROPE": 3})
+    made.note("hub", "hub-1", cart=CART, lines={"ROPE": 3}, cursor=["e", 3])
+    assert made.violated() == {}
+
+
+def a_gap(made: History) -> None:
+    made.sends(command=FIRST)
+    made.sends(command=SECOND)
+    made.gets(delta(2, 3, ONE, THREE))
+    made.sends(unsubscribe=stream_pb2.Unsubscribe(subscription_id="s"))
+    made.subscribes()
+    made.gets(snapshot(3, THREE), result(FIRST, 2), result(SECOND, 3))
+    made.ends(*DONE, lines={"ROPE": 3})
+
+
+def a_snapshot_without_need(made: History) -> None:
+    made.closed()
+    made.open(number=2)
+    made.subscribes(since=at(1), number=2)
+    made.gets(snapshot(1, NOTHING, stream_pb2.SNAPSHOT_REASON_TRIMMED), number=2)
+    made.ends(lines={})
+
+
+def a_log_that_reaches_too_short(made: History) -> None:
+    made.gets(delta(1, 101, NOTHING, NOTHING))
+    made.closed()
+    made.open(number=2)
+    made.subscribes(since=at(1), number=2)
+    made.gets(snapshot(101, NOTHING, stream_pb2.SNAPSHOT_REASON_TRIMMED), number=2)
+    made.ends(lines={})
+
+
+def an_effect_twice(made: History) -> None:
+    made.sends(command=FIRST)
+    made.gets(delta(1, 2, NOTHING, entries(ROPE=2)), result(FIRST, 2))
+    made.ends(DONE[0], DONE[0], lines={"ROPE": 2})
+
+
+def an_effect_lost(made: History) -> None:
+    made.sends(command=FIRST)
+    made.gets(result(FIRST, 1))
+    made.ends(lines={})
+
+
+def two_outcomes(made: History) -> None:
+    made.sends(command=FIRST)
+    made.gets(delta(1, 2, NOTHING, ONE), result(FIRST, 2))
+    made.sends(command=FIRST)
+    made.gets(result(FIRST, 2, command_pb2.OUTCOME_REJECTED, error_pb2.ERROR_REASON_UNKNOWN_SKU))
+    made.ends(DONE[0], lines={"ROPE": 1})
+
+
+def an_unknown_that_could_be_known(made: History) -> None:
+    made.sends(command=FIRST)
+    made.gets(
+        delta(1, 2, NOTHING, ONE),
+        result(FIRST, 2, command_pb2.OUTCOME_UNKNOWN, error_pb2.ERROR_REASON_OUTCOME_UNKNOWN),
+    )
+    made.ends(DONE[0], lines={"ROPE": 1})
+
+
+def an_old_one_executed(made: History) -> None:
+    old = add("ROPE", 1, 0, new_id(WALL_MS - 48 * 3_600_000))
+    made.sends(command=old)
+    made.gets(delta(1, 2, NOTHING, ONE), result(old, 2))
+    made.ends((old.command_id, "ROPE", 1), lines={"ROPE": 1})
+
+
+def an_older_state_in_a_newer_revision(made: History) -> None:
+    made.sends(command=FIRST)
+    made.gets(delta(1, 2, NOTHING, ONE), result(FIRST, 2))
+    made.sends(command=SECOND)
+    made.gets(delta(2, 3, ONE, THREE), result(SECOND, 3))
+    made.gets(delta(3, 4, THREE, ONE), delta(4, 5, ONE, THREE))
+    made.ends(*DONE, lines={"ROPE": 3})
+
+
+def a_later_one_first(made: History) -> None:
+    made.sends(command=FIRST)
+    made.gets(delta(1, 2, NOTHING, ONE), result(FIRST, 2))
+    made.sends(command=SECOND)
+    made.gets(delta(2, 3, ONE, THREE), result(SECOND, 3))
+    made.ends(DONE[1], DONE[0], lines={"ROPE": 3})
+
+
+def a_result_before_its_state(made: History) -> None:
+    made.sends(command=FIRST)
+    made.gets(result(FIRST, 2))
+    made.gets(delta(1, 2, NOTHING, ONE))
+    made.ends(DONE[0], lines={"ROPE": 1})
+
+
+def a_wrong_digest(made: History) -> None:
+    made.gets(progress(1, ONE))
+    made.ends(lines={})
+
+
+def progress_ahead_of_its_delta(made: History) -> None:
+    made.sends(command=FIRST)
+    made.gets(progress(2, ONE))
+    made.gets(delta(1, 2, NOTHING, ONE), result(FIRST, 2))
+    made.ends(DONE[0], lines={"ROPE": 1})
+
+
+def a_queue_that_grows(made: History) -> None:
+    for revision in range(1, 6):
+        made.gets(delta(revision, revision + 1, NOTHING, NOTHING))
+    made.ends(lines={})
+
+
+def a_hub_that_grows(made: History) -> None:
+    made.note("memory", "hub-1", bytes=100_000_000)
+    made.note("memory", "hub-1", bytes=300_000_000)
+    made.ends(lines={})
+
+
+def a_cursor_with_two_states(made: History) -> None:
+    made.sends(command=FIRST)
+    made.gets(delta(1, 2, NOTHING, ONE), result(FIRST, 2))
+    made.closed()
+    made.open(number=2)
+    made.subscribes(number=2)
+    made.gets(snapshot(2, NOTHING), number=2)
+    made.gets(delta(2, 3, NOTHING, ONE), number=2)
+    made.ends(DONE[0], lines={"ROPE": 1})
+
+
+def a_revision_lost_in_its_epoch(made: History) -> None:
+    made.gets(delta(1, 5, NOTHING, NOTHING))
+    made.ends(lines={})
+    made.note("hub", "hub-1", cart=CART, lines={}, cursor=["e", 4])
+
+
+def a_command_of_another_epoch(made: History) -> None:
+    command = add("ROPE", 1, 1)
+    command.expected.CopyFrom(at(1, "former"))
+    made.sends(command=command)
+    made.gets(delta(1, 2, NOTHING, ONE), result(command, 2))
+    made.ends((command.command_id, "ROPE", 1), lines={"ROPE": 1})
+
+
+def an_end_without_cause(made: History) -> None:
+    made.closed(code="INTERNAL", by="hub")
+    made.ends(lines={})
+
+
+def a_neighbour_who_had_to_wait(made: History) -> None:
+    made.note("client", "other", role="neighbour", may_see=[CART])
+    made.open("other")
+    made.note("fault", deed="a slow reader", affects=["till"])
+    made.sends("other", command=FIRST)
+    made.gets(delta(1, 2, NOTHING, ONE))
+    made.ends(DONE[0], lines={"ROPE": 1})
+    made.gets(result(FIRST, 2), who="other")
+
+
+def a_drain_without_a_word(made: History) -> None:
+    made.gets(stream_pb2.ServerMessage(welcome=stream_pb2.Welcome()))
+    made.note("fault", deed="drain", affects=["hub-1"])
+    made.closed(code="UNAVAILABLE", by="hub")
+    made.note("exit", "hub-1", code=0)
+    made.ends(lines={})
+
+
+def a_drain_that_kills(made: History) -> None:
+    made.note("fault", deed="drain", affects=["hub-1"])
+    made.note("exit", "hub-1", code=-9)
+    made.ends(lines={})
+
+
+def a_stranger_who_sees(made: History) -> None:
+    made.note("client", "intruder", role="intruder", may_see=[])
+    made.open("intruder")
+    made.subscribes(who="intruder")
+    made.gets(snapshot(1, NOTHING), who="intruder")
+    made.ends(lines={})
+
+
+def a_stranger_who_acts(made: History) -> None:
+    made.note("client", "intruder", role="intruder", may_see=[])
+    made.open("intruder")
+    made.sends("intruder", command=FIRST)
+    made.gets(delta(1, 2, NOTHING, ONE))
+    made.ends(DONE[0], lines={"ROPE": 1})
+
+
+def a_command_without_an_outcome(made: History) -> None:
+    made.sends(command=FIRST)
+    made.ends(lines={})
+
+
+def a_replica_left_behind(made: History) -> None:
+    made.sends(command=FIRST)
+    made.closed()
+    made.open(number=2)
+    made.sends(command=FIRST, number=2)
+    made.gets(result(FIRST, 2), number=2)
+    made.ends(DONE[0], lines={"ROPE": 1})
+
+
+def a_hub_left_behind(made: History) -> None:
+    made.ends(lines={})
+    made.note("hub", "hub-1", cart=CART, lines={"ROPE": 1}, cursor=["e", 1])
+
+
+def a_slot_left_behind(made: History) -> None:
+    made.ends(lines={})
+    made.note("slot", resource=CART)
+
+
+BREACHES: dict[str, list[Callable[[History], None]]] = {
+    "ordered-gap-free": [a_gap],
+    "resumable": [a_snapshot_without_need, a_log_that_reaches_too_short],
+    "exactly-once": [
+        an_effect_twice,
+        an_effect_lost,
+        two_outcomes,
+        an_unknown_that_could_be_known,
+        an_old_one_executed,
+    ],
+    "sequential": [an_older_state_in_a_newer_revision, a_later_one_first],
+    "read-your-writes": [a_result_before_its_state],
+    "no-torn-state": [a_wrong_digest],
+    "progress-in-band": [progress_ahead_of_its_delta],
+    "bounded": [a_queue_that_grows, a_hub_that_grows],
+    "fenced": [a_cursor_with_two_states, a_revision_lost_in_its_epoch, a_command_of_another_epoch],
+    "isolated": [an_end_without_cause, a_neighbour_who_had_to_wait],
+    "graceful-drain": [a_drain_without_a_word, a_drain_that_kills],
+    "authorised": [a_stranger_who_sees, a_stranger_who_acts],
+    "live": [a_command_without_an_outcome, a_replica_left_behind, a_hub_left_behind, a_slot_left_behind],
+}
+
+
+def test_every_promise_has_a_breach() -> None:
+    assert BREACHES.keys() == PROMISES.keys()
+
+
+@pytest.mark.parametrize(
+    ("promise", "breach"), [(name, breach) for name, breaches in BREACHES.items() for breach in breaches]
+)
+def test_a_breach_is_reported_under_its_promise_and_no_other(promise: str, breach: Callable[[History], None]) -> None:
+    made = begun()
+    breach(made)
+    assert made.violated().keys() == {promise}
+    found = validator.judge(made.records)[promise]
+    lines = list(validator.report({promise: found}))
+    assert lines[0].startswith(f"VIOLATED {promise}: ")
+    assert any(line.startswith("    ") for line in lines)  # the records that prove it
+
+
+def test_a_history_is_the_same_after_it_was_written(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "one.jsonl")
+    recorder.record("run", fault="x")
+    recorder.sent("till", "till/1", stream_pb2.ConnectRequest(ping=stream_pb2.Ping(nonce=7)))
+    recorder.close()
+    with (tmp_path / "one.jsonl").open("a") as file:
+        file.write('{"at": 1')  # its process was killed
+    head, sent = read(tmp_path)
+    assert (head.what, head["fault"]) == ("run", "x")
+    assert sent.request().ping.nonce == 7
+    assert head.at <= sent.at
