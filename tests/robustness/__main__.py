@@ -10,16 +10,15 @@ import asyncio
 import shutil
 import sys
 import tempfile
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.robustness import history, validator
 from tests.robustness.faults import FAULTS
 from tests.robustness.mutants import MUTANTS
-from tests.robustness.promises import PROMISES
+from tests.robustness.report import table, told
+from tests.robustness.setting import SETTLE_S, Setting
 from tests.robustness.suite import Played, play, settings
-from tests.robustness.world import SETTLE_S, Setting
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -72,7 +71,7 @@ async def _play(chosen: Sequence[Setting], root: Path, jobs: int) -> list[Played
         word = "BROKEN" if played.broken else "VIOLATED" if played.failed else "ok"
         print(f"[{len(began)}/{len(chosen)}] {setting.name}: {word}, {played.seconds:.1f} s", flush=True)
         if played.failed:
-            _tell(played)
+            print("\n".join(f"  {line}" for line in told(played)), flush=True)
         else:
             shutil.rmtree(played.folder) if root.name.startswith("legato-robustness-") else None
 
@@ -82,18 +81,6 @@ async def _play(chosen: Sequence[Setting], root: Path, jobs: int) -> list[Played
     return began
 
 
-def _tell(played: Played) -> None:
-    """What went wrong, and the one command that does it again."""
-    for line in (*validator.report(played.findings, _start(played.folder)), *played.broken.splitlines()):
-        print(f"  {line}")
-    print(f"  history: {played.folder}")
-    print(f"  replay:  python -m tests.robustness {played.setting.arguments}", flush=True)
-
-
-def _start(folder: Path) -> float:
-    return history.read(folder)[0].at if (folder / "history.jsonl").exists() else 0.0
-
-
 def _validate(path: Path) -> int:
     findings = validator.validate(path)
     for line in validator.report(findings, history.read(path)[0].at):
@@ -101,31 +88,6 @@ def _validate(path: Path) -> int:
     for name, found in findings.items():
         print(f"{name:20} {found.checked:8} checked {len(found.violations):5} violations")
     return int(any(found.violations for found in findings.values()))
-
-
-def table(played: Sequence[Played]) -> str:
-    """Faults × promises: how often each was put to the test, and how often it was broken."""
-    checked: dict[tuple[str, str], int] = defaultdict(int)
-    broken: dict[tuple[str, str], int] = defaultdict(int)
-    faults = list(dict.fromkeys(name for name in FAULTS if any(one.setting.fault == name for one in played)))
-    for one in played:
-        for name, found in one.findings.items():
-            checked[one.setting.fault, name] += found.checked
-            broken[one.setting.fault, name] += len(found.violations)
-    width = max(map(len, faults))
-    lines = [" " * width + "  runs " + " ".join(f"{name:>9}" for name in map(_short, PROMISES))]
-    for fault in faults:
-        runs = sum(one.setting.fault == fault for one in played)
-        cells = []
-        for name in PROMISES:
-            bad = broken[fault, name]
-            cells.append(f"{'!' + str(bad) + '/' if bad else ''}{checked[fault, name]}".rjust(9))
-        lines.append(f"{fault:{width}} {runs:5}  " + " ".join(cells))
-    return "\n".join(lines)
-
-
-def _short(name: str) -> str:
-    return name[:9]
 
 
 if __name__ == "__main__":

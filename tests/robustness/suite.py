@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.robustness import validator
 from tests.robustness.faults import FAULTS
 from tests.robustness.promises.finding import Findings
-from tests.robustness.world import SETTLE_S, Setting
+from tests.robustness.setting import SETTLE_S, Setting
 
 RUN_TIMEOUT_S = 300.0
 

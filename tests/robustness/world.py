@@ -1,66 +1,30 @@
 """A world to break: hubs behind proxies, a backend with a ledger, clients that record, all made from a seed."""
 
 import asyncio
-import contextlib
 import random
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc.aio
 
-from legato.orchestrator.v1 import orchestrator_service_pb2_grpc, reads_pb2
 from legato_hub.auth import TokenAuthority
 from legato_hub.config import DEVELOPMENT_SECRET
 from legato_hub.core.identity import Identity, IdentityKind
 from legato_hub.storage.base import LOG_LENGTH
-from tests.robustness import backend as shop
 from tests.robustness.client import Client
+from tests.robustness.ending import Ending
 from tests.robustness.history import Recorder
 from tests.robustness.ids import uuid7
 from tests.robustness.processes import Hub, config
 from tests.robustness.proxy import Proxy
+from tests.robustness.setting import Setting
 from tests.robustness.valkey import Valkey
 from tests.support.adapter_process import AdapterProcess
-from tests.support.hub import bearer
-
-SETTLE_S = 90.0
-"""After a fault is over: for every command to have its result and for all to agree. Generous: machines are busy."""
 
 DAY_MS = 24 * 3_600_000
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What a run is made of, and all it takes to repeat it."""
-
-    fault: str
-    seed: int
-    engine: str = "sqlite"
-    effect_class: str = "KEYED"
-    variant: str = ""
-    """One of the fault's own, for example where on the write path a hub dies."""
-    mutant: str = ""
-    patience_s: float = SETTLE_S
-    """How long to wait for what must come: not part of what a seed decides."""
-
-    @property
-    def arguments(self) -> str:
-        """For the command line."""
-        words = [f"--fault {self.fault} --seed {self.seed} --engine {self.engine} --effect-class {self.effect_class}"]
-        words += [f"--variant {self.variant}"] if self.variant else []
-        words += [f"--mutant {self.mutant}"] if self.mutant else []
-        return " ".join(words)
-
-    @property
-    def name(self) -> str:
-        """For a folder."""
-        parts = (self.fault, self.variant, self.engine, self.effect_class, str(self.seed), self.mutant)
-        return "-".join(part for part in parts if part)
 
 
 class World:
@@ -88,6 +52,7 @@ class World:
         self.backend: AdapterProcess | None = None
         self.backend_proxy = Proxy()
         self._authority = TokenAuthority(DEVELOPMENT_SECRET)
+        self.ending = Ending(self)
         self._tasks: dict[Client, asyncio.Task[None]] = {}
 
     # Parts.
@@ -211,72 +176,9 @@ class World:
             task.cancel()
         await asyncio.gather(*done)
         finished = not late and await self.settled(self.served)
-        agreed = finished and await self.until(self._agree)
-        quiet = await self.until(lambda: not self._slots(), None if agreed else 1.0)
+        agreed = finished and await self.until(self.ending.agrees)
+        quiet = await self.until(lambda: not self.ending.slots(), None if agreed else 1.0)
         self.recorder.record("settled", finished=finished, agreed=agreed, quiet=quiet)
-
-    async def record_end(self) -> None:
-        """How everything is in the end, for the validator."""
-        for effect in shop.effects(self.ledger):
-            cart = f"carts/{effect.cart}"
-            self.recorder.record("effect", command=effect.command, cart=cart, sku=effect.sku, steps=effect.steps)
-        for cart in self.carts:
-            self.recorder.record("backend", cart=cart, lines=self._backend_lines(cart))
-            for hub in self.hubs:
-                if hub.runs:
-                    answer = await self._read(hub, cart)
-                    if answer is not None:
-                        lines = {line.sku: line.quantity.steps for line in answer.cart.lines}
-                        at = [answer.cursor.epoch, answer.cursor.revision]
-                        self.recorder.record("hub", hub.name, cart=cart, lines=lines, cursor=at)
-        for resource in self._slots():
-            self.recorder.record("slot", resource=resource)
-
-    def _backend_lines(self, cart: str) -> dict[str, int]:
-        lines: dict[str, int] = {}
-        for effect in shop.effects(self.ledger):
-            if f"carts/{effect.cart}" == cart and effect.sku:
-                lines[effect.sku] = lines.get(effect.sku, 0) + effect.steps
-        return {sku: steps for sku, steps in lines.items() if steps}
-
-    async def _agree(self) -> bool:
-        """Whether every replica, every hub and the backend have the same in every cart."""
-        for cart in self.carts:
-            wanted = self._backend_lines(cart)
-            cursors = set()
-            for hub in filter(lambda hub: hub.runs, self.hubs):
-                answer = await self._read(hub, cart)
-                if answer is None:
-                    return False
-                cursors.add((answer.cursor.epoch, answer.cursor.revision))
-                if {line.sku: line.quantity.steps for line in answer.cart.lines} != wanted:
-                    return False
-            for client in self.served:
-                replica = client.replicas.get(cart)
-                if replica is not None:
-                    if replica.cursor is None:
-                        return False
-                    cursors.add((replica.cursor.epoch, replica.cursor.revision))
-            if len(cursors) != 1:
-                return False
-        return True
-
-    async def _read(self, hub: Hub, cart: str) -> reads_pb2.GetCartResponse | None:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{hub.port}") as channel:
-            stub: Any = orchestrator_service_pb2_grpc.OrchestratorServiceStub(channel)
-            request = reads_pb2.GetCartRequest(resource=cart)
-            metadata = bearer(self.token("reader", "berlin"))
-            with contextlib.suppress(grpc.aio.AioRpcError):
-                answer: reads_pb2.GetCartResponse = await stub.GetCart(request, metadata=metadata, timeout=10.0)
-                return answer
-        return None
-
-    def _slots(self) -> list[str]:
-        """Resources with a claimed slot, as the storage has them."""
-        if self.valkey is not None:
-            return self.valkey.slots()
-        with contextlib.closing(sqlite3.connect(self.folder / "hub.sqlite3", timeout=30)) as database:
-            return [row[0] for row in database.execute("SELECT name FROM slot JOIN resource USING (rid)")]
 
     async def close(self) -> None:
         """End every client, as clients end."""
@@ -316,7 +218,7 @@ async def running(
             stack.push_async_callback(_end, hub)
             await world.start(hub, failpoints=failpoints(world.rng) if number == 0 else "")
         stack.push_async_callback(world.close)
-        stack.push_async_callback(world.record_end)
+        stack.push_async_callback(world.ending.record)
         yield world
 
 

@@ -4,7 +4,8 @@ import asyncio
 from pathlib import Path
 
 from tests.robustness.faults.fault import EVERY_CLASS, Fault, members, shopping
-from tests.robustness.world import Setting, running
+from tests.robustness.setting import Setting
+from tests.robustness.world import running
 
 
 async def lost_answers(setting: Setting, folder: Path) -> None:

@@ -9,7 +9,8 @@ from tests.robustness import workload
 from tests.robustness.client import Mangling
 from tests.robustness.faults.fault import EVERY_CLASS, Fault, members, shopping
 from tests.robustness.ids import uuid7
-from tests.robustness.world import Setting, World, running
+from tests.robustness.setting import Setting
+from tests.robustness.world import World, running
 
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000

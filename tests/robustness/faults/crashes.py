@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tests.robustness import workload
 from tests.robustness.faults.fault import EVERY_CLASS, Fault, members, shopping
-from tests.robustness.world import Setting, running
+from tests.robustness.setting import Setting
+from tests.robustness.world import running
 
 POINTS = ("write.after_begin", "write.after_adapter", "write.after_commit")
 COMMANDS = 25

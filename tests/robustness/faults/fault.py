@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tests.robustness import workload
 from tests.robustness.client import Client
-from tests.robustness.world import Setting, World
+from tests.robustness.setting import Setting
+from tests.robustness.world import World
 
 BOTH = ("sqlite", "valkey")
 EVERY_CLASS = ("KEYED", "MARKED", "ABSOLUTE", "NONE")

@@ -10,7 +10,8 @@ from legato.orchestrator.v1 import cursor_pb2
 from tests.robustness import workload
 from tests.robustness.client import options
 from tests.robustness.faults.fault import Fault, members, shopping
-from tests.robustness.world import Setting, running
+from tests.robustness.setting import Setting
+from tests.robustness.world import running
 
 STORM = 2_000
 PER_CONNECTION = 50

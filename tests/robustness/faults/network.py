@@ -6,7 +6,8 @@ from pathlib import Path
 from tests.robustness.faults.fault import Fault, members, shopping
 from tests.robustness.lone import Lone
 from tests.robustness.proxy import Proxy
-from tests.robustness.world import Setting, running
+from tests.robustness.setting import Setting
+from tests.robustness.world import running
 
 SLOW = 1_024
 """Bytes a second."""
