@@ -15,6 +15,10 @@ ODD = ("REFUSED-MAP", "SLOW-KAYAK")
 WAYWARD = ("LOST-COMPASS", "BROKEN-FLASK")
 """The backend's answers to these get lost: see `backend`."""
 PIPELINED = 6
+EXPECTING = 0.15
+"""How often a wish names the state that it was made on."""
+
+CONFLICTS = (command_pb2.CONFLICT_POLICY_FAIL, command_pb2.CONFLICT_POLICY_REBASE)
 
 
 def command(
@@ -62,6 +66,11 @@ async def shop(
     """Wish for `count` things, a few at a time, until all were submitted."""
     for _ in range(count):
         wished = wish(rng, wayward=wayward)
-        client.submit(command(rng, rng.choice(carts), wished, ahead_ms=client.ahead_ms))
+        made = command(rng, rng.choice(carts), wished, ahead_ms=client.ahead_ms)
+        here, chance = client.replicas[made.resource].cursor, rng.random()
+        if here is not None and chance < EXPECTING:
+            made.expected.CopyFrom(here)
+            made.on_conflict = CONFLICTS[chance < EXPECTING / 2]
+        client.submit(made)
         await asyncio.sleep(rng.uniform(0, pause_s))
         await client.until(lambda: client.unsettled < PIPELINED)

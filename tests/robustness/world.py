@@ -193,11 +193,12 @@ async def running(
     folder: Path,
     *,
     failpoints: Callable[[random.Random], str] = lambda _: "",
+    others: str = "",
     progress_s: float = 0.5,
     silence_ms: int = 10_000,
     replicated: bool = False,
 ) -> AsyncIterator[World]:
-    """A world whose hubs serve, with its carts not made yet. `failpoints` are those of the first hub.
+    """A world whose hubs serve, with its carts not made yet. `failpoints` are those of the first hub, `others` of the others.
 
     A silent connection is noticed after `silence_ms`, and given up after twice that again."""
     world = World(setting, folder, progress_s=progress_s, silence_ms=silence_ms)
@@ -216,7 +217,7 @@ async def running(
         for number, hub in enumerate(world.hubs):
             await stack.enter_async_context(hub.proxy)
             stack.push_async_callback(_end, hub)
-            await world.start(hub, failpoints=failpoints(world.rng) if number == 0 else "")
+            await world.start(hub, failpoints=failpoints(world.rng) if number == 0 else others)
         stack.push_async_callback(world.close)
         stack.push_async_callback(world.ending.record)
         yield world

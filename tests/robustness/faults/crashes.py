@@ -33,16 +33,19 @@ async def kill_on_the_write_path(setting: Setting, folder: Path) -> None:
 
 
 async def kill_while_resolving(setting: Setting, folder: Path) -> None:
-    """A hub dies behind the backend's effect, and the next one when it has found out about it and not said so yet."""
-    async with running(setting, folder, failpoints=_later("write.after_adapter")) as world:
+    """A hub dies behind the backend's effect; whoever finds out about it dies before it has said so."""
+    resolving = "resolve.before_commit=kill@1"
+    async with running(setting, folder, failpoints=_later("write.after_adapter"), others=resolving) as world:
         clients = await members(world)
-        hub = world.hubs[0]
-        world.fault(f"{hub.name} dies twice")
+        first, last = world.hubs[0], world.hubs[-1]
+        world.fault(f"{first.name} dies, then {last.name}")
         work = shopping(world, clients, COMMANDS)
-        await hub.ended()
-        await world.start(hub, failpoints="resolve.before_commit=kill@1")
-        await hub.ended()
-        await world.start(hub)
+        await first.ended()
+        if first is last:
+            await world.start(first, failpoints=resolving)
+        await last.ended()
+        for hub in world.hubs:
+            await world.start(hub)
         await world.settle(work)
 
 
