@@ -27,10 +27,12 @@ Mangling = Callable[[stream_pb2.ConnectRequest], list[stream_pb2.ConnectRequest]
 
 RESEND_S = 0.1
 PING_S = 5.0
+SILENCE_MS = 10_000
+"""After this a connection that says nothing is asked, and given up after twice that again. Machines are busy."""
 
 
-def options(silence_ms: int = 10_000) -> list[tuple[str, int]]:
-    """Of a connection that is given up when nothing was heard for about three times `silence_ms`."""
+def options(silence_ms: int = SILENCE_MS) -> list[tuple[str, int]]:
+    """Of a connection that is asked after `silence_ms` of nothing, and given up after twice that again."""
     return [
         ("grpc.use_local_subchannel_pool", 1),  # Else clients of one target share a connection.
         ("grpc.initial_reconnect_backoff_ms", 100),
@@ -92,7 +94,7 @@ class Client:
         *,
         channel: grpc.aio.Channel | None = None,
         acknowledges: bool = True,
-        silence_ms: int = 10_000,
+        silence_ms: int = SILENCE_MS,
     ) -> None:
         self.name = name
         self.client_id = uuid7(rng)

@@ -83,7 +83,7 @@ class Hub:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def config(storage: str, backend: str, *, progress_s: float, silence_ms: int) -> str:
+def config(storage: str, backend: str, *, progress_s: float) -> str:
     """The configuration of a hub whose waits are short."""
     return "\n".join(
         [
@@ -91,8 +91,8 @@ def config(storage: str, backend: str, *, progress_s: float, silence_ms: int) ->
             'listen = "127.0.0.1:0"',
             "grace_seconds = 5.0",
             "slot_seconds = 1.0",
-            f"keepalive_ms = {silence_ms}",
-            f"keepalive_timeout_ms = {2 * silence_ms}",
+            "keepalive_ms = 10000",
+            "keepalive_timeout_ms = 20000",
             f"progress_seconds = {progress_s}",
             "refresh_seconds = 1.0",
             "[storage]",

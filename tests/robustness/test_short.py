@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from tests.robustness.report import table, told
 
 from tests.robustness.faults import FAULTS
+from tests.robustness.report import table, told
 from tests.robustness.setting import Setting
 from tests.robustness.suite import play, settings
 

@@ -14,12 +14,13 @@ from legato_hub.auth import TokenAuthority
 from legato_hub.config import DEVELOPMENT_SECRET
 from legato_hub.core.identity import Identity, IdentityKind
 from legato_hub.storage.base import LOG_LENGTH
-from tests.robustness.client import Client
+from tests.robustness.client import SILENCE_MS, Client
 from tests.robustness.ending import Ending
 from tests.robustness.history import Recorder
 from tests.robustness.ids import uuid7
 from tests.robustness.processes import Hub, config
 from tests.robustness.proxy import Proxy
+from tests.robustness.sdk import SdkClient
 from tests.robustness.setting import Setting
 from tests.robustness.valkey import Valkey
 from tests.support.adapter_process import AdapterProcess
@@ -30,9 +31,8 @@ DAY_MS = 24 * 3_600_000
 class World:
     """Everything that runs. Made by `running`; the faults use its parts."""
 
-    def __init__(self, setting: Setting, folder: Path, *, progress_s: float, silence_ms: int) -> None:
+    def __init__(self, setting: Setting, folder: Path, *, progress_s: float) -> None:
         self.setting = setting
-        self._silence_ms = silence_ms
         self._progress_s = progress_s
         self.patience_s = setting.patience_s
         self.log_length = LOG_LENGTH
@@ -43,7 +43,7 @@ class World:
         self.carts = [f"carts/{uuid7(self.rng)}" for _ in range(2)]
         self.clients: list[Client] = []
         """All that are there now."""
-        self.served: list[Client] = []
+        self.served: list[Client | SdkClient] = []
         """Those of them that must have their results in the end."""
         self._is_healed = False
         count = 1 if setting.engine == "sqlite" else 2
@@ -62,7 +62,7 @@ class World:
         """The configuration of every hub."""
         storage = f"sqlite:{self.folder / 'hub.sqlite3'}" if self.valkey is None else self.valkey.url
         backend = f"127.0.0.1:{self.backend_proxy.port}"
-        return config(storage, backend, progress_s=self._progress_s, silence_ms=self._silence_ms)
+        return config(storage, backend, progress_s=self._progress_s)
 
     async def start(self, hub: Hub, *, failpoints: str = "") -> None:
         """Start a hub that does not run."""
@@ -83,6 +83,7 @@ class World:
         role: str = "member",
         channel: grpc.aio.Channel | None = None,
         acknowledges: bool = True,
+        silence_ms: int = SILENCE_MS,
     ) -> Client:
         """A terminal that begins to live. One of another store is an intruder, and may see nothing.
 
@@ -102,7 +103,7 @@ class World:
             rng,
             channel=channel,
             acknowledges=acknowledges,
-            silence_ms=self._silence_ms,
+            silence_ms=silence_ms,
         )
         self.introduce(name, role=role, may_see=self.carts if store == "berlin" else [])
         self.clients.append(made)
@@ -115,6 +116,10 @@ class World:
         """Tell the history who takes part."""
         may_see = self.carts if may_see is None else may_see
         self.recorder.record("client", name, role=role, may_see=list(may_see))
+
+    def also_served(self, clients: Sequence[SdkClient]) -> None:
+        """These must have their results in the end, too."""
+        self.served += clients
 
     def cursors(self) -> dict[str, list[Any]]:
         """Where the first client is in each cart."""
@@ -132,7 +137,7 @@ class World:
 
     # What is done to them.
 
-    async def settled(self, clients: Sequence[Client]) -> bool:
+    async def settled(self, clients: Sequence[Client | SdkClient]) -> bool:
         """Wait until clients have all their results; whether they had in time."""
         return await self.until(lambda: not any(client.unsettled for client in clients))
 
@@ -195,13 +200,13 @@ async def running(
     failpoints: Callable[[random.Random], str] = lambda _: "",
     others: str = "",
     progress_s: float = 0.5,
-    silence_ms: int = 10_000,
     replicated: bool = False,
 ) -> AsyncIterator[World]:
-    """A world whose hubs serve, with its carts not made yet. `failpoints` are those of the first hub, `others` of the others.
+    """A world whose hubs serve, with its carts not made yet.
 
-    A silent connection is noticed after `silence_ms`, and given up after twice that again."""
-    world = World(setting, folder, progress_s=progress_s, silence_ms=silence_ms)
+    `failpoints` are those of the first hub, `others` of any other.
+    """
+    world = World(setting, folder, progress_s=progress_s)
     facts = {name: getattr(setting, name) for name in ("fault", "seed", "engine", "effect_class", "variant", "mutant")}
     wall_ms = int(time.time() * 1000)
     world.recorder.record("run", wall_ms=wall_ms, log_length=LOG_LENGTH, window=64, carts=world.carts, **facts)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tests.robustness.faults import backends, commands, crashes, hubs, network, storage
+from tests.robustness.faults import backends, commands, crashes, hubs, network, sdk, storage
 from tests.robustness.faults.fault import Fault
 
 FAULTS: Mapping[str, Fault] = {
@@ -12,4 +12,5 @@ FAULTS: Mapping[str, Fault] = {
     **commands.FAULTS,
     **backends.FAULTS,
     **storage.FAULTS,
+    **sdk.FAULTS,
 }

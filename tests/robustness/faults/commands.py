@@ -2,11 +2,12 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 from legato.orchestrator.v1 import stream_pb2
 from tests.robustness import workload
-from tests.robustness.client import Mangling
+from tests.robustness.client import Client, Mangling
 from tests.robustness.faults.fault import EVERY_CLASS, Fault, members, shopping
 from tests.robustness.ids import uuid7
 from tests.robustness.setting import Setting
@@ -52,39 +53,39 @@ async def unruly(setting: Setting, folder: Path) -> None:
         clients = await members(world)
         world.fault(f"commands come {setting.variant}", *(client.name for client in clients))
         if setting.variant == "old":
-            await _old(world)
+            await _old(world, clients[0])
         else:
             make = duplicating if setting.variant == "duplicated" else reordering
             for client in clients:
                 client.mangle = make(random.Random(world.rng.random()))
         await shopping(world, clients, 25)
         if setting.variant == "duplicated":
-            await _everywhere(world)
+            await _everywhere(world, clients)
         await world.settle()
 
 
-async def _everywhere(world: World) -> None:
+async def _everywhere(world: World, clients: Sequence[Client]) -> None:
     """The same stateless commands through every client at once; and ids with another body."""
     for _ in range(8):
         made = workload.command(world.rng, world.rng.choice(world.carts), workload.wish(world.rng))
-        for client in world.served:
+        for client in clients:
             client.submit(made, stateless=True)
-        await world.settled(world.served)
+        await world.settled(clients)
         other = workload.command(world.rng, made.resource, workload.add("ROPE", 7))
         other.command_id = made.command_id
-        stranger = world.rng.choice(world.served)
+        stranger = world.rng.choice(clients)
         stranger.submit(other, stateless=True)
-        await world.settled(world.served)
+        await world.settled(clients)
 
 
-async def _old(world: World) -> None:
+async def _old(world: World, client: Client) -> None:
     """Stateless commands whose ids tell of another time, near both ends of what is accepted."""
     ages = (-48 * HOUR_MS, -24 * HOUR_MS - MINUTE_MS, -23 * HOUR_MS, 4 * MINUTE_MS, 6 * MINUTE_MS, 48 * HOUR_MS)
     for ahead_ms in ages:
         made = workload.command(world.rng, world.carts[0], workload.add("LAMP", 1))
         made.command_id = uuid7(world.rng, ahead_ms=ahead_ms)
-        world.served[0].submit(made, stateless=True)
-    await world.settled(world.served)
+        client.submit(made, stateless=True)
+    await world.settled([client])
 
 
 async def clock_jumps(setting: Setting, folder: Path) -> None:

@@ -15,11 +15,11 @@ SLOW = 1_024
 
 async def half_open(setting: Setting, folder: Path) -> None:
     """What is sent in one direction is taken and goes nowhere, until the client has noticed and its network is back."""
-    async with running(setting, folder, silence_ms=1_500) as world:
+    async with running(setting, folder) as world:
         neighbours = await members(world, role="neighbour")
         hub = world.hubs[0]
         async with Proxy(hub.port) as network:
-            victim = world.client("victim", hubs=[hub], proxy=network)
+            victim = world.client("victim", hubs=[hub], proxy=network, silence_ms=1_000)
             for cart in world.carts:
                 victim.follow(cart)
             work = shopping(world, [victim], 30, pause_s=0.2)
