@@ -51,6 +51,10 @@ test: setup $(VENDURE) lint ## everything: set-up, lint, all tests
 robustness: setup ## every fault against real hubs, and the promises that must hold all the same
 	@python -m tests.robustness
 
+.PHONY: mutants
+mutants: setup ## hubs that break one promise each, all of which the robustness suite must catch
+	@python -m tests.robustness.prove
+
 .PHONY: bench
 bench: setup ## the hub's cost beside bare grpc.aio doing the same work: one `name value unit` line a figure
 	@python -m bench

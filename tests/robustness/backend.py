@@ -65,6 +65,13 @@ class Shop(Ledger):
         self._database.execute("PRAGMA synchronous = OFF")  # The machine does not fail here, only processes do.
         self._answered: set[str] = set()
 
+    def _answer(self, cart_id: str, sku: str = "") -> pb.ApplyCommandResponse:
+        """Only KEYED backends have versions of which it can be told which is the later."""
+        answer = super()._answer(cart_id, sku)
+        if self._class != identity_service_pb2.EFFECT_CLASS_KEYED:
+            answer.version = f"state-{answer.version}"
+        return answer
+
     async def GetInfo(
         self, request: identity_service_pb2.GetInfoRequest, context: _Context
     ) -> identity_service_pb2.GetInfoResponse:
@@ -121,7 +128,7 @@ class Shop(Ledger):
             lines = {line.sku: line.quantity.steps for line in answer.cart.lines}
             done = lines.get(sku, 0) == call.line_target.steps
         else:
-            done = answer.version != "0"
+            done = answer.version != "state-0"
         resolution = pb.RESOLUTION_APPLIED if done else pb.RESOLUTION_NOT_APPLIED
         return pb.ResolveCommandResponse(resolution=resolution, response=answer)
 

@@ -157,6 +157,10 @@ class Client:
         async with self.news:
             await self.news.wait_for(holds)
 
+    def was_answered(self, resource: str) -> bool:
+        """Whether a hub has shown a resource that it follows, or has refused to."""
+        return resource in self.refused or self.replicas[resource].cursor is not None
+
     @property
     def unsettled(self) -> int:
         """Commands without a final result."""

@@ -1,13 +1,14 @@
 """A history taken apart into what promises are about: connections, subscriptions with replicas, commands, effects."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from legato.orchestrator.v1 import command_pb2, error_pb2, stream_pb2
 from legato.protocol import state
+from legato.protocol.entities import assemble_cart
 from legato.protocol.state import Delta
 from tests.robustness.history import Record
 
@@ -159,6 +160,22 @@ class Run:
     def epochs(self) -> list[str]:
         """In the order in which somebody was told of them."""
         return list(dict.fromkeys(step.cursor.epoch for step in self.steps))
+
+    @cached_property
+    def shown(self) -> dict[str, dict[Point, tuple[Mapping[str, int], Record]]]:
+        """The lines of each cart at each cursor, and the message that was the first to show them."""
+        seen: dict[str, dict[Point, tuple[Mapping[str, int], Record]]] = defaultdict(dict)
+        for step in self.steps:
+            known = seen[step.subscription.resource]
+            if step.kind != "progress" and step.entries is not None and step.cursor not in known:
+                lines = {line.sku: line.quantity.steps for line in assemble_cart(step.entries).lines}
+                known[step.cursor] = lines, step.record
+        return seen
+
+    def executed(self, cart: str) -> list[Record]:
+        """Rows of the backend's ledger about a cart, of commands that somebody sent."""
+        commands = self.cart_commands(cart)
+        return [row for row in self.of("effect") if row["cart"] == cart and row["command"] in commands]
 
     def by_id(self) -> Iterator[tuple[str, list[Wished]]]:
         """Commands by their id alone."""

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
-from tests.robustness.faults import backends, commands, crashes, hubs, network, sdk, storage
+from tests.robustness.faults import backends, commands, crashes, hubs, network, overtaken, sdk, storage
 from tests.robustness.faults.fault import Fault
 
 FAULTS: Mapping[str, Fault] = {
     **crashes.FAULTS,
+    **overtaken.FAULTS,
     **hubs.FAULTS,
     **network.FAULTS,
     **commands.FAULTS,

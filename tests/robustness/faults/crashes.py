@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.robustness import workload
+from tests.robustness.client import Client
 from tests.robustness.faults.fault import EVERY_CLASS, Fault, members, shopping
 from tests.robustness.setting import Setting
 from tests.robustness.world import running
@@ -49,6 +50,28 @@ async def kill_while_resolving(setting: Setting, folder: Path) -> None:
         await world.settle(work)
 
 
+async def kill_when_told(setting: Setting, folder: Path) -> None:
+    """The first hub dies when clients have been told of a command: what they know by then, it must know again."""
+    async with running(setting, folder) as world:
+        clients = await members(world)
+        hub, cart = world.hubs[0], world.carts[0]
+        world.fault(f"{hub.name} dies when it has told")
+        for _ in range(3):
+            await world.settled(clients)
+            known = [client.replicas[cart].cursor for client in clients]
+            latest = max(cursor.revision for cursor in known if cursor is not None)
+            clients[0].submit(workload.command(world.rng, cart, workload.add("ROPE", world.rng.randint(1, 9))))
+            await world.until(lambda latest=latest: all(_beyond(client, cart, latest) for client in clients))  # type: ignore[misc]
+            await hub.kill()
+            await world.start(hub)
+        await world.settle()
+
+
+def _beyond(client: Client, cart: str, revision: int) -> bool:
+    cursor = client.replicas[cart].cursor
+    return cursor is not None and cursor.revision > revision
+
+
 async def gone_for_good(setting: Setting, folder: Path) -> None:
     """The hub dies in the middle of a command, and its client never comes back: the hubs must
     find out by themselves, with several of them those that live on."""
@@ -69,5 +92,6 @@ async def gone_for_good(setting: Setting, folder: Path) -> None:
 FAULTS = {
     "kill": Fault(kill_on_the_write_path, classes=EVERY_CLASS, variants=POINTS),
     "kill-while-resolving": Fault(kill_while_resolving, classes=("MARKED", "ABSOLUTE", "NONE")),
+    "kill-when-told": Fault(kill_when_told, classes=("KEYED",)),
     "gone-for-good": Fault(gone_for_good, classes=EVERY_CLASS, variants=POINTS),
 }

@@ -1,12 +1,14 @@
-"""Fenced: the epoch changes whenever a delivered revision can have been lost. So a cursor names one state, for good."""
+"""Fenced: the epoch changes whenever a delivered revision can have been lost, so a cursor names one state, for good.
+And whoever has lost its slot stores nothing, so what a revision contained stays."""
 
 from legato.orchestrator.v1 import command_pb2, stream_pb2
+from tests.robustness import model
 from tests.robustness.promises.finding import Findings
 from tests.robustness.run import Run
 
 
 def check(run: Run) -> Findings:
-    """No cursor has two states, no epoch leads back, and no command of another epoch is executed."""
+    """No cursor has two states, no epoch leads back, no revision does, and no command of another epoch is executed."""
     found = Findings()
     latest: dict[tuple[str, str], int] = {}
     for step in run.steps:
@@ -32,4 +34,19 @@ def check(run: Run) -> Findings:
                     same = result.result.cursor.epoch == wished.command.expected.epoch
                     what = f"{wished.who}: a command on another epoch was executed"
                     found.expect(same, what, wished.sent[0], result.record)
+    for cart in run.head.get("carts", []):
+        _old_answers(run, cart, found)
     return found
+
+
+def _old_answers(run: Run, cart: str, found: Findings) -> None:
+    """What the backend had long before does not come again, within an epoch."""
+    commands = run.cart_commands(cart)
+    states = model.run(commands[row["command"]].command.cart for row in run.executed(cart))
+    newest: dict[str, int] = {}
+    for point, (lines, record) in sorted(run.shown[cart].items()):
+        had = [number for number, one in enumerate(states) if one == lines]
+        later = next((number for number in had if number >= newest.get(point.epoch, 0)), None)
+        what = f"{cart}: revision {point.revision} shows {lines}, which is older than what came before"
+        found.expect(later is not None or not had, what, record)
+        newest[point.epoch] = newest.get(point.epoch, 0) if later is None else later

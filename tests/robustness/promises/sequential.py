@@ -4,11 +4,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from legato.orchestrator.v1 import command_pb2
-from legato.protocol.entities import assemble_cart
 from tests.robustness import model
 from tests.robustness.history import Record
 from tests.robustness.promises.finding import Findings
-from tests.robustness.run import Point, Run, Wished
+from tests.robustness.run import Run, Wished
 
 _DONE = (command_pb2.OUTCOME_APPLIED, command_pb2.OUTCOME_NO_OP)
 
@@ -17,9 +16,7 @@ def check(run: Run) -> Findings:
     """Each cart on its own."""
     found = Findings()
     for cart in run.head.get("carts", []):
-        rows = [row for row in run.of("effect") if row["cart"] == cart]
-        commands = run.cart_commands(cart)
-        rows = [row for row in rows if row["command"] in commands]
+        rows, commands = run.executed(cart), run.cart_commands(cart)
         states = model.run(commands[row["command"]].command.cart for row in rows)
         place = {row["command"]: number for number, row in enumerate(rows, 1)}
         _final(run, cart, states[-1], found)
@@ -51,13 +48,8 @@ def _states(
         final = wished.final
         if final is not None and final.result.outcome in _DONE and command_id in place:
             contained[final.result.cursor.epoch].append((final.result.cursor.revision, place[command_id]))
-    seen: dict[Point, tuple[Mapping[str, int], Record]] = {}
-    for step in run.steps:
-        if step.subscription.resource == cart and step.kind != "progress" and step.entries is not None:
-            lines = {line.sku: line.quantity.steps for line in assemble_cart(step.entries).lines}
-            seen.setdefault(step.cursor, (lines, step.record))
     for epoch in run.epochs:
-        shown = {point.revision: state for point, state in seen.items() if point.epoch == epoch}
+        shown = {point.revision: state for point, state in run.shown[cart].items() if point.epoch == epoch}
         _one_epoch(f"{cart} in {epoch}", states, shown, sorted(contained[epoch]), found)
 
 
