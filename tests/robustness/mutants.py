@@ -89,6 +89,22 @@ def _fence_off() -> None:
     _patch_storages("commit", commit)
 
 
+def _epoch_fence_off() -> None:
+    """Fenced means that another history of the storage is another epoch; here it goes by the name of the first."""
+    from legato_hub.storage.valkey_client import Client, Fence
+
+    def look(original: Any) -> Any:
+        async def blind(self: Any) -> None:
+            known = self.fence
+            await original(self)
+            if known.epoch:
+                self.fence = Fence(known.origins + b"," + self.fence.origins, known.epoch, known.began)
+
+        return blind
+
+    _patch(Client, "_look", look)
+
+
 def _resolve_not_applied() -> None:
     """Exactly once needs a lost answer to be looked for; here it is taken for granted that nothing had happened."""
     from legato.adapter.v1 import cart_service_pb2
@@ -143,7 +159,7 @@ def _publish_before_append() -> None:
 
 
 def _wrong_merged_prev() -> None:
-    """Gap-free means that a delta names the revision that its client has; here a merged one names that before its last."""
+    """Gap-free means that a delta names the revision that its client has; here merged ones name their last but one."""
     from legato.orchestrator.v1 import stream_pb2
     from legato_hub.core.outbox import Outbox
 
@@ -172,6 +188,22 @@ def _trim_off_by_one() -> None:
         return short
 
     _patch_storages("__init__", init)
+
+
+def _trim_unnoticed() -> None:
+    """Resumable means a snapshot where the log does not reach; here one missing revision is not noticed."""
+    from legato_hub.storage.base import Gone
+
+    def since(original: Any) -> Any:
+        async def generous(self: Any, resource: str, cursor: Any) -> Any:
+            log = await original(self, resource, cursor)
+            if log is Gone.TRIMMED:
+                return await original(self, resource, replace(cursor, revision=cursor.revision + 1))
+            return log
+
+        return generous
+
+    _patch_storages("since", since)
 
 
 def _digest_skips_a_line() -> None:
@@ -211,7 +243,7 @@ def _progress_out_of_band() -> None:
 
 
 def _authorisation_skipped() -> None:
-    """Authorised means that what an identity may not see does not exist for it; here every cart exists for everybody."""
+    """Authorised means that what an identity may not see does not exist for it; here every cart does."""
     from legato_hub.access import Access
 
     def sees(_: Any) -> Any:
@@ -227,12 +259,14 @@ MUTANTS: Mapping[str, Mutant] = {
     "dedupe-off": Mutant(_dedupe_off, "exactly-once", "kill", "write.after_commit", effect_class="NONE"),
     "no-pending-slot": Mutant(_no_pending_slot, "exactly-once", "kill", "write.after_adapter", effect_class="NONE"),
     "fence-off": Mutant(_fence_off, "fenced", "overtaken-hub", engine="valkey"),
+    "epoch-fence-off": Mutant(_epoch_fence_off, "fenced", "failover", engine="valkey", effect_class="KEYED"),
     "resolve-not-applied": Mutant(
         _resolve_not_applied, "exactly-once", "kill", "write.after_adapter", effect_class="NONE"
     ),
     "publish-before-append": Mutant(_publish_before_append, "fenced", "kill-when-told", effect_class="KEYED"),
     "wrong-merged-prev": Mutant(_wrong_merged_prev, "ordered-gap-free", "slow-reader", "no-acks"),
     "trim-off-by-one": Mutant(_trim_off_by_one, "resumable", "trim", "restarted"),
+    "trim-unnoticed": Mutant(_trim_unnoticed, "resumable", "trim", "restarted"),
     "digest-skips-a-field": Mutant(_digest_skips_a_line, "no-torn-state", "kill", "write.after_commit"),
     "progress-out-of-band": Mutant(_progress_out_of_band, "progress-in-band", "slow-reader", "no-acks"),
     "authorisation-skipped": Mutant(_authorisation_skipped, "authorised", "kill", "write.after_commit"),

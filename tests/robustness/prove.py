@@ -113,7 +113,8 @@ def table(proofs: Sequence[Proof]) -> str:
         count = "-" if found is None else str(len(found.violations))
         rows.append((proof.name, mutant.promise, run, str(mutant.seed), count, proof.verdict))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -29,9 +29,12 @@ def _fault(step: Step, log_length: int) -> str:
     if since is None:
         right = kind == "snapshot" and step.message.snapshot.reason == stream_pb2.SNAPSHOT_REASON_INITIAL
         return "" if right else f"a {kind} answers a subscribe without a cursor"
+    behind = step.cursor.revision - since.revision
     if kind != "snapshot":
-        return "" if since.epoch == step.cursor.epoch else f"a {kind} continues another epoch"
-    reason, behind = step.message.snapshot.reason, step.cursor.revision - since.revision
+        if since.epoch != step.cursor.epoch:
+            return f"a {kind} continues another epoch"
+        return "" if behind <= log_length else f"a {kind} bridges {behind} revisions, of which {log_length} are kept"
+    reason = step.message.snapshot.reason
     name = stream_pb2.SnapshotReason.Name(reason)
     match reason:
         case stream_pb2.SNAPSHOT_REASON_EPOCH_CHANGED:
