@@ -24,7 +24,7 @@ class Mutant:
     seed: int = 1
 
 
-def _patch(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+def patch(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
     """Put what `make` makes of it in the place of `owner.name`. AttributeError: the hub has no such thing any more."""
     setattr(owner, name, make(getattr(owner, name)))
 
@@ -34,7 +34,7 @@ def _patch_storages(name: str, make: Callable[[Any], Any]) -> None:
     from legato_hub.storage.valkey import ValkeyStorage
 
     for engine in (SQLiteStorage, ValkeyStorage):
-        _patch(engine, name, make)
+        patch(engine, name, make)
 
 
 def _dedupe_off() -> None:
@@ -102,7 +102,7 @@ def _epoch_fence_off() -> None:
 
         return blind
 
-    _patch(Client, "_look", look)
+    patch(Client, "_look", look)
 
 
 def _resolve_not_applied() -> None:
@@ -118,7 +118,7 @@ def _resolve_not_applied() -> None:
 
         return sanguine
 
-    _patch(Backend, "resolve_command", resolve_command)
+    patch(Backend, "resolve_command", resolve_command)
 
 
 PUBLISHED_AHEAD_S = 0.4
@@ -174,7 +174,7 @@ def _wrong_merged_prev() -> None:
 
         return mistaken
 
-    _patch(Outbox, "take", take)
+    patch(Outbox, "take", take)
 
 
 def _trim_off_by_one() -> None:
@@ -217,7 +217,7 @@ def _digest_skips_a_line() -> None:
 
         return short
 
-    _patch(state, "digest", digest)
+    patch(state, "digest", digest)
 
 
 def _progress_out_of_band() -> None:
@@ -239,7 +239,7 @@ def _progress_out_of_band() -> None:
 
         return pushy
 
-    _patch(Outbox, "take", take)
+    patch(Outbox, "take", take)
 
 
 def _authorisation_skipped() -> None:
@@ -252,7 +252,7 @@ def _authorisation_skipped() -> None:
 
         return everything
 
-    _patch(Access, "sees", sees)
+    patch(Access, "sees", sees)
 
 
 MUTANTS: Mapping[str, Mutant] = {

@@ -19,8 +19,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.robustness.mutants import MUTANTS, Mutant
+from tests.robustness.report import told
+from tests.robustness.setting import SETTLE_S, Setting
 from tests.robustness.suite import Played, play
-from tests.robustness.world import SETTLE_S, Setting
 
 MUTATED_PATIENCE_S = 10.0
 """A broken hub may never come to rest, and has shown what is wrong with it long before."""
@@ -95,12 +96,7 @@ def tell(proof: Proof) -> None:
     runs = [proof.plain] if proof.mutated is None else [proof.plain, proof.mutated]
     print(f"{proof.name}: {proof.verdict} ({' + '.join(f'{run.seconds:.1f}' for run in runs)} s)", flush=True)
     if proof.verdict is not Verdict.CAUGHT:
-        last = runs[-1]
-        for line in last.broken.splitlines():
-            print(f"  {line}")
-        print(f"  violated: {', '.join(last.violated) or 'nothing'}")
-        print(f"  judge:  python -m tests.robustness validate {last.folder}")
-        print(f"  replay: python -m tests.robustness {last.setting.arguments}", flush=True)
+        print("\n".join(f"  {line}" for line in told(runs[-1])), flush=True)
 
 
 def table(proofs: Sequence[Proof]) -> str:

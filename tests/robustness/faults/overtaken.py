@@ -7,7 +7,8 @@ from tests.robustness import backend, workload
 from tests.robustness.client import Client
 from tests.robustness.faults.crashes import MADE
 from tests.robustness.faults.fault import Fault, members
-from tests.robustness.world import Setting, World, running
+from tests.robustness.setting import Setting
+from tests.robustness.world import World, running
 
 STEPS_S = 2.0
 """How long the first hub takes from one step of the command to the next: time to stop it in between."""
