@@ -256,12 +256,14 @@ def _authorisation_skipped() -> None:
 
 
 MUTANTS: Mapping[str, Mutant] = {
-    "dedupe-off": Mutant(_dedupe_off, "exactly-once", "kill", "write.after_commit", effect_class="NONE"),
-    "no-pending-slot": Mutant(_no_pending_slot, "exactly-once", "kill", "write.after_adapter", effect_class="NONE"),
+    "dedupe-off": Mutant(_dedupe_off, "exactly-once", "kill-in-a-purchase", "write.after_commit", effect_class="NONE"),
+    "no-pending-slot": Mutant(
+        _no_pending_slot, "exactly-once", "kill-in-a-purchase", "write.after_adapter", effect_class="NONE"
+    ),
     "fence-off": Mutant(_fence_off, "fenced", "overtaken-hub", engine="valkey"),
     "epoch-fence-off": Mutant(_epoch_fence_off, "fenced", "failover", engine="valkey", effect_class="KEYED"),
     "resolve-not-applied": Mutant(
-        _resolve_not_applied, "exactly-once", "kill", "write.after_adapter", effect_class="NONE"
+        _resolve_not_applied, "exactly-once", "kill-in-a-purchase", "write.after_adapter", effect_class="NONE"
     ),
     "publish-before-append": Mutant(_publish_before_append, "fenced", "kill-when-told", effect_class="KEYED"),
     "wrong-merged-prev": Mutant(_wrong_merged_prev, "ordered-gap-free", "slow-reader", "no-acks"),

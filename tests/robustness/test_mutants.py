@@ -98,10 +98,8 @@ def test_the_exit_status_is_that_of_the_worst(
     assert prove.main([]) == int(bool(survivor))
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith(f"{len(MUTANTS) - bool(survivor)} of {len(MUTANTS)} mutants caught")
-    rows = [
-        line.split() for line in lines if line.endswith(("caught", "SURVIVED")) and MUTANTS.keys() & {line.split()[0]}
-    ]
-    assert {row[0]: row[-1] for row in rows} == {name: "SURVIVED" if name == survivor else "caught" for name in MUTANTS}
+    rows = {words[0]: words[-1] for words in map(str.split, lines) if words and words[-1] in ("caught", "SURVIVED")}
+    assert rows == {name: "SURVIVED" if name == survivor else "caught" for name in MUTANTS}
     assert ("  what it did" in lines) == bool(survivor)
 
 

@@ -1,14 +1,14 @@
 """Hubs that die, at each step of the write path, and clients that never come back after it."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.robustness import workload
 from tests.robustness.client import Client
 from tests.robustness.faults.fault import EVERY_CLASS, Fault, members, shopping
 from tests.robustness.setting import Setting
-from tests.robustness.world import running
+from tests.robustness.world import World, running
 
 POINTS = ("write.after_begin", "write.after_adapter", "write.after_commit")
 COMMANDS = 25
@@ -54,22 +54,39 @@ async def kill_when_told(setting: Setting, folder: Path) -> None:
     """The first hub dies when clients have been told of a command: what they know by then, it must know again."""
     async with running(setting, folder) as world:
         clients = await members(world)
-        hub, cart = world.hubs[0], world.carts[0]
+        hub = world.hubs[0]
         world.fault(f"{hub.name} dies when it has told")
         for _ in range(3):
             await world.settled(clients)
-            known = [client.replicas[cart].cursor for client in clients]
-            latest = max(cursor.revision for cursor in known if cursor is not None)
-            clients[0].submit(workload.command(world.rng, cart, workload.add("ROPE", world.rng.randint(1, 9))))
-            await world.until(lambda latest=latest: all(_beyond(client, cart, latest) for client in clients))  # type: ignore[misc]
+            await _told(world, clients)
             await hub.kill()
             await world.start(hub)
         await world.settle()
 
 
-def _beyond(client: Client, cart: str, revision: int) -> bool:
-    cursor = client.replicas[cart].cursor
-    return cursor is not None and cursor.revision > revision
+async def _told(world: World, clients: Sequence[Client]) -> None:
+    """One command, until everybody has seen what it did."""
+    cart = world.carts[0]
+
+    def seen() -> list[int]:
+        known = [client.replicas[cart].cursor for client in clients]
+        return [cursor.revision for cursor in known if cursor is not None]
+
+    latest = max(seen())
+    clients[0].submit(workload.command(world.rng, cart, workload.add("ROPE", world.rng.randint(1, 9))))
+    await world.until(lambda: sum(revision > latest for revision in seen()) == len(clients))
+
+
+async def kill_in_a_purchase(setting: Setting, folder: Path) -> None:
+    """The hub dies in the middle of the only command under way, which is one with an effect; its client repeats it."""
+    async with running(setting, folder, failpoints=lambda _: f"{setting.variant}=kill@{MADE + 1}") as world:
+        (buyer, *_) = await members(world, 2)
+        hub = world.hubs[0]
+        world.fault(f"{hub.name} dies at {setting.variant}")
+        buyer.submit(workload.command(world.rng, world.carts[0], workload.add("TENT", 5)))
+        await hub.ended()
+        await world.start(hub)
+        await world.settle()
 
 
 async def gone_for_good(setting: Setting, folder: Path) -> None:
@@ -92,6 +109,7 @@ async def gone_for_good(setting: Setting, folder: Path) -> None:
 FAULTS = {
     "kill": Fault(kill_on_the_write_path, classes=EVERY_CLASS, variants=POINTS),
     "kill-while-resolving": Fault(kill_while_resolving, classes=("MARKED", "ABSOLUTE", "NONE")),
+    "kill-in-a-purchase": Fault(kill_in_a_purchase, engines=("sqlite",), classes=EVERY_CLASS, variants=POINTS[1:]),
     "kill-when-told": Fault(kill_when_told, classes=("KEYED",)),
     "gone-for-good": Fault(gone_for_good, classes=EVERY_CLASS, variants=POINTS),
 }
