@@ -55,7 +55,7 @@ async def kill_when_told(setting: Setting, folder: Path) -> None:
     async with running(setting, folder) as world:
         clients = await members(world)
         hub = world.hubs[0]
-        world.fault(f"{hub.name} dies when it has told")
+        world.fault(f"{hub.name} dies when it has told", hub.name)
         for _ in range(3):
             await world.settled(clients)
             await _told(world, clients)
@@ -82,7 +82,7 @@ async def kill_in_a_purchase(setting: Setting, folder: Path) -> None:
     async with running(setting, folder, failpoints=lambda _: f"{setting.variant}=kill@{MADE + 1}") as world:
         (buyer, *_) = await members(world, 2)
         hub = world.hubs[0]
-        world.fault(f"{hub.name} dies at {setting.variant}")
+        world.fault(f"{hub.name} dies at {setting.variant}", hub.name)
         buyer.submit(workload.command(world.rng, world.carts[0], workload.add("TENT", 5)))
         await hub.ended()
         await world.start(hub)
