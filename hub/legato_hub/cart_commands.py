@@ -65,8 +65,10 @@ class CartCall:
     traceparent: str = ""
     effect_class: identity_service_pb2.EffectClass.ValueType = identity_service_pb2.EFFECT_CLASS_UNSPECIFIED
     intents: Collection[str] = ()
+    tried: bool = False
+    """The backend was called."""
     looked_up: bool = False
-    """It is known not to have been executed in an earlier epoch."""
+    """The backend was asked whether it has executed the command, and has not."""
 
     @property
     def keyed(self) -> bool:
@@ -160,6 +162,9 @@ class CartCommands:
             case base.Running(slot) | base.Busy(slot):
                 await self._settled(slot, e, abandoned=False)
                 return None
+            case base.Mismatch() | base.EpochMismatch() if self._may_be_done(e):
+                # What moved the state on may have been the command itself.
+                return await self._look_up(live, e, None)
             case _:
                 return await refuse_begun(self._committer, live, e.command, e.key, begun)
 
@@ -205,12 +210,14 @@ class CartCommands:
         claim: Claim,
         fence: int,
     ) -> command_pb2.CommandResult | None:
+        slot = Slot(claim.resource, claim.key, claim.base, claim.call, fence, claim.slot_until) if fence else None
+        # A KEYED backend that can be called again tells by itself; what cannot be called any more must be asked for.
+        if (slot is not None or isinstance(call, Problem)) and self._may_be_done(e):
+            return await self._look_up(live, e, slot)
         if isinstance(call, Problem):
             return await self._committer.refuse(live, e.command, call, e.key, fence, now=now_ms())
-        slot = Slot(claim.resource, claim.key, claim.base, claim.call, fence, claim.slot_until) if fence else None
-        if slot is not None and not e.looked_up and self._may_be_done(e.command):
-            return await self._look_up(live, e, slot)
         await self._failpoints.passed("write.after_begin")
+        e.tried = True
         try:
             answer = await self._backend.apply_command(call, self._patience(e))
         except grpc.aio.AioRpcError as error:
@@ -280,21 +287,58 @@ class CartCommands:
             return
         await self._committer.refresh(live, answer, base, now_ms())
 
-    def _may_be_done(self, command: command_pb2.Command) -> bool:
-        """Whether a command without a result may have been executed in an epoch whose results were lost."""
+    def _may_be_done(self, e: CartCall) -> bool:
+        """Whether a command without a result may have been executed: by a call whose answer was lost, where no slot
+        remembers that, or in an epoch whose results are lost."""
+        if e.looked_up or e.invalid is not None:
+            return False
+        if e.keyed and (e.tried or e.command.resent):
+            return True
         began = self._storage.epoch_began
-        skew = CLOCK_SKEW_MS if command.resent else 0
-        return bool(began) and unix_ms_of(command.command_id) < began + skew
+        skew = CLOCK_SKEW_MS if e.command.resent else 0
+        return bool(began) and unix_ms_of(e.command.command_id) < began + skew
 
-    async def _look_up(self, live: Live, e: CartCall, slot: Slot) -> command_pb2.CommandResult | None:
-        """Ask the backend for a command that may be done. Only its id tells: the call that was made is lost as well."""
-        e.looked_up = True
+    async def _look_up(self, live: Live, e: CartCall, slot: Slot | None) -> command_pb2.CommandResult | None:
+        """Ask the backend for a command that may be done. Only its id tells: the call that was made is not known."""
+        fence = slot.fence if slot is not None else 0
+        call = cart_service_pb2.ApplyCommandRequest(
+            context=e.context,
+            cart_id=live.name.removeprefix("carts/"),
+            command_id=e.command.command_id,
+            intent=e.command.cart,
+            owner=e.owner,
+            adapter_state=live.adapter_state,
+            channel=e.channel,
+        )
+        answer = cart_service_pb2.ResolveCommandResponse(resolution=cart_service_pb2.RESOLUTION_UNKNOWN)
         if e.effect_class in _REMEMBERING:
-            await self._settled(slot, e, abandoned=True)
+            request = cart_service_pb2.ResolveCommandRequest(call=call)
+            try:
+                answer = await self._backend.resolve_command(request, self._patience(e))
+            except grpc.aio.AioRpcError as error:
+                if slot is not None:
+                    await self._storage.release(slot)
+                raise self._unreachable() from error
+        problem = None
+        if answer.resolution == cart_service_pb2.RESOLUTION_NOT_APPLIED:
+            e.looked_up = True
+            if slot is not None:
+                await self._storage.release(slot)
             return None
-        message = "the hub has lost whether it was executed, and the backend cannot tell"
-        problem = Problem(error_pb2.ERROR_REASON_OUTCOME_UNKNOWN, message)
-        return await self._committer.refuse(live, e.command, problem, e.key, slot.fence, now=now_ms())
+        if answer.resolution != cart_service_pb2.RESOLUTION_APPLIED:
+            message = "the hub has lost whether it was executed, and the backend cannot tell"
+            problem = Problem(error_pb2.ERROR_REASON_OUTCOME_UNKNOWN, message)
+        return await self._committer.commit(
+            live,
+            e.command,
+            call,
+            answer.response,
+            e.key,
+            fence,
+            now=now_ms(),
+            problem=problem,
+            traceparent=e.traceparent,
+        )
 
     def _patience(self, e: CartCall) -> float:
         """How long a call may take, in seconds."""

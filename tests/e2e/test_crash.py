@@ -94,6 +94,38 @@ async def test_a_client_that_never_comes_back_after_the_crash(tmp_path: Path, ef
         assert other.lines() == ledger.steps(path, cart.removeprefix("carts/")) == {SKU: 8}
 
 
+async def test_a_repeat_is_not_refused_because_of_its_own_effect(tmp_path: Path) -> None:
+    """The hub that died had called the backend, and the next one has read the effect before the repeat comes."""
+    path = str(tmp_path / "ledger.sqlite3")
+    backend = {"adapter": "tests.support.ledger:create", "options": {"path": path, "effect_class": "KEYED"}}
+    async with hub_process(tmp_path, failpoints="write.after_adapter=kill@2", backend=backend) as (process, hub):
+        token = hub.token(IdentityKind.TERMINAL, "till-1", "berlin")
+        async with Stream(hub, token, channel="pos") as till:
+            cart = await till.create_cart()
+            await till.subscribe(cart)
+            lost = command(cart, 2, 8)
+            lost.expected.CopyFrom(till.cursors["s"])
+            lost.on_conflict = command_pb2.CONFLICT_POLICY_FAIL
+            await till.send(command=lost)
+            assert await process.died() == -9
+    async with (
+        hub_process(tmp_path, backend=backend) as (_, hub),
+        Stream(hub, token, client_id=till.client_id, channel="pos") as again,
+    ):
+        await again.subscribe(cart)
+        await again.until_revision(2)
+        assert again.lines() == {SKU: 8}
+        lost.resent = True
+        assert (await again.execute(lost)).outcome == command_pb2.OUTCOME_APPLIED
+        # One that the backend has never seen is refused all the same, repeat or not.
+        other = command(cart, 3, 1)
+        other.expected.CopyFrom(lost.expected)
+        other.on_conflict, other.resent = command_pb2.CONFLICT_POLICY_FAIL, True
+        assert (await again.execute(other)).error.reason == error_pb2.ERROR_REASON_REVISION_MISMATCH
+        assert set(ledger.effects(path).values()) == {1}
+        assert again.lines() == ledger.steps(path, cart.removeprefix("carts/")) == {SKU: 8}
+
+
 async def test_a_killed_hub_keeps_what_it_acknowledged(tmp_path: Path) -> None:
     """On the reference adapter, with the hub killed between one command and the next."""
     async with hub_process(tmp_path) as (process, hub):
