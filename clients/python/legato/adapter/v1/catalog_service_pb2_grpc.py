@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class CatalogServiceStub:
-    """Products and their prices. All calls only read: the hub may repeat them.
+    """Products and their prices. All calls only read: the hub may repeat them. Each is claimed by itself (CATALOG, SEARCH,
+    PRICING): a search engine or a price service has one of them.
     """
 
     def __init__(self, channel):
@@ -53,7 +54,8 @@ class CatalogServiceStub:
 
 
 class CatalogServiceServicer:
-    """Products and their prices. All calls only read: the hub may repeat them.
+    """Products and their prices. All calls only read: the hub may repeat them. Each is claimed by itself (CATALOG, SEARCH,
+    PRICING): a search engine or a price service has one of them.
     """
 
     def GetProduct(self, request, context):
@@ -121,7 +123,8 @@ def add_CatalogServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CatalogService:
-    """Products and their prices. All calls only read: the hub may repeat them.
+    """Products and their prices. All calls only read: the hub may repeat them. Each is claimed by itself (CATALOG, SEARCH,
+    PRICING): a search engine or a price service has one of them.
     """
 
     @staticmethod

@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CatalogServiceStub:
-    """Products and their prices. All calls only read: the hub may repeat them."""
+    """Products and their prices. All calls only read: the hub may repeat them. Each is claimed by itself (CATALOG, SEARCH,
+    PRICING): a search engine or a price service has one of them.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -62,7 +64,9 @@ class CatalogServiceStub:
 
 @_typing.type_check_only
 class CatalogServiceAsyncStub(CatalogServiceStub):
-    """Products and their prices. All calls only read: the hub may repeat them."""
+    """Products and their prices. All calls only read: the hub may repeat them. Each is claimed by itself (CATALOG, SEARCH,
+    PRICING): a search engine or a price service has one of them.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetProduct: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.GetProductRequest, _catalog_service_pb2.GetProductResponse]  # type: ignore[assignment]
@@ -93,7 +97,9 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     """
 
 class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Products and their prices. All calls only read: the hub may repeat them."""
+    """Products and their prices. All calls only read: the hub may repeat them. Each is claimed by itself (CATALOG, SEARCH,
+    PRICING): a search engine or a price service has one of them.
+    """
 
     @_abc_1.abstractmethod
     def GetProduct(

@@ -22,27 +22,30 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from legato.adapter.v1 import request_context_pb2 as legato_dot_adapter_dot_v1_dot_request__context__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(legato/adapter/v1/identity_service.proto\x12\x11legato.adapter.v1\"\x10\n\x0eGetInfoRequest\"\x93\x02\n\x0fGetInfoResponse\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12)\n\x10\x63ontract_version\x18\x03 \x01(\tR\x0f\x63ontractVersion\x12\x41\n\x0c\x63\x61pabilities\x18\x04 \x03(\x0e\x32\x1d.legato.adapter.v1.CapabilityR\x0c\x63\x61pabilities\x12\x41\n\x0c\x65\x66\x66\x65\x63t_class\x18\x05 \x01(\x0e\x32\x1e.legato.adapter.v1.EffectClassR\x0b\x65\x66\x66\x65\x63tClass\x12!\n\x0c\x63\x61rt_intents\x18\x06 \x03(\tR\x0b\x63\x61rtIntents\"\x0e\n\x0cProbeRequest\"\x0f\n\rProbeResponse*o\n\nCapability\x12\x1a\n\x16\x43\x41PABILITY_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43\x41PABILITY_CATALOG\x10\x01\x12\x18\n\x14\x43\x41PABILITY_INVENTORY\x10\x02\x12\x13\n\x0f\x43\x41PABILITY_CART\x10\x03*\x8e\x01\n\x0b\x45\x66\x66\x65\x63tClass\x12\x1c\n\x18\x45\x46\x46\x45\x43T_CLASS_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45\x46\x46\x45\x43T_CLASS_KEYED\x10\x01\x12\x17\n\x13\x45\x46\x46\x45\x43T_CLASS_MARKED\x10\x02\x12\x19\n\x15\x45\x46\x46\x45\x43T_CLASS_ABSOLUTE\x10\x03\x12\x15\n\x11\x45\x46\x46\x45\x43T_CLASS_NONE\x10\x04\x32\xaf\x01\n\x0fIdentityService\x12P\n\x07GetInfo\x12!.legato.adapter.v1.GetInfoRequest\x1a\".legato.adapter.v1.GetInfoResponse\x12J\n\x05Probe\x12\x1f.legato.adapter.v1.ProbeRequest\x1a .legato.adapter.v1.ProbeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(legato/adapter/v1/identity_service.proto\x12\x11legato.adapter.v1\x1a\'legato/adapter/v1/request_context.proto\"=\n\x0eGetInfoRequest\x12+\n\x11\x63ontract_versions\x18\x01 \x03(\tR\x10\x63ontractVersions\"\xdb\x02\n\x0fGetInfoResponse\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12)\n\x10\x63ontract_version\x18\x03 \x01(\tR\x0f\x63ontractVersion\x12\x41\n\x0c\x63\x61pabilities\x18\x04 \x03(\x0e\x32\x1d.legato.adapter.v1.CapabilityR\x0c\x63\x61pabilities\x12\x41\n\x0c\x65\x66\x66\x65\x63t_class\x18\x05 \x01(\x0e\x32\x1e.legato.adapter.v1.EffectClassR\x0b\x65\x66\x66\x65\x63tClass\x12!\n\x0c\x63\x61rt_intents\x18\x06 \x03(\tR\x0b\x63\x61rtIntents\x12\x46\n\x0e\x63ommand_claims\x18\x07 \x03(\x0b\x32\x1f.legato.adapter.v1.CommandClaimR\rcommandClaims\"\xac\x01\n\x0c\x43ommandClaim\x12=\n\ncapability\x18\x01 \x01(\x0e\x32\x1d.legato.adapter.v1.CapabilityR\ncapability\x12\x41\n\x0c\x65\x66\x66\x65\x63t_class\x18\x02 \x01(\x0e\x32\x1e.legato.adapter.v1.EffectClassR\x0b\x65\x66\x66\x65\x63tClass\x12\x1a\n\x08\x63ommands\x18\x03 \x03(\tR\x08\x63ommands\"K\n\x0cProbeRequest\x12;\n\x07\x63ontext\x18\x01 \x01(\x0b\x32!.legato.adapter.v1.RequestContextR\x07\x63ontext\"\x0f\n\rProbeResponse*\xa7\x03\n\nCapability\x12\x1a\n\x16\x43\x41PABILITY_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43\x41PABILITY_CATALOG\x10\x01\x12\x18\n\x14\x43\x41PABILITY_INVENTORY\x10\x02\x12\x13\n\x0f\x43\x41PABILITY_CART\x10\x03\x12\x15\n\x11\x43\x41PABILITY_SEARCH\x10\x04\x12\x16\n\x12\x43\x41PABILITY_PRICING\x10\x05\x12\x14\n\x10\x43\x41PABILITY_ORDER\x10\x06\x12\x16\n\x12\x43\x41PABILITY_PAYMENT\x10\x07\x12\x17\n\x13\x43\x41PABILITY_CUSTOMER\x10\x08\x12\x1a\n\x16\x43\x41PABILITY_CREDENTIALS\x10\t\x12\x16\n\x12\x43\x41PABILITY_CONTENT\x10\n\x12\x19\n\x15\x43\x41PABILITY_FULFILMENT\x10\x0b\x12\x1f\n\x1b\x43\x41PABILITY_DELIVERY_OPTIONS\x10\x0c\x12\x1f\n\x1b\x43\x41PABILITY_PICKUP_LOCATIONS\x10\r\x12\x16\n\x12\x43\x41PABILITY_CHANGES\x10\x0e\x12\x17\n\x13\x43\x41PABILITY_WEBHOOKS\x10\x0f*\x8e\x01\n\x0b\x45\x66\x66\x65\x63tClass\x12\x1c\n\x18\x45\x46\x46\x45\x43T_CLASS_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45\x46\x46\x45\x43T_CLASS_KEYED\x10\x01\x12\x17\n\x13\x45\x46\x46\x45\x43T_CLASS_MARKED\x10\x02\x12\x19\n\x15\x45\x46\x46\x45\x43T_CLASS_ABSOLUTE\x10\x03\x12\x15\n\x11\x45\x46\x46\x45\x43T_CLASS_NONE\x10\x04\x32\xaf\x01\n\x0fIdentityService\x12P\n\x07GetInfo\x12!.legato.adapter.v1.GetInfoRequest\x1a\".legato.adapter.v1.GetInfoResponse\x12J\n\x05Probe\x12\x1f.legato.adapter.v1.ProbeRequest\x1a .legato.adapter.v1.ProbeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'legato.adapter.v1.identity_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CAPABILITY']._serialized_start=392
-  _globals['_CAPABILITY']._serialized_end=503
-  _globals['_EFFECTCLASS']._serialized_start=506
-  _globals['_EFFECTCLASS']._serialized_end=648
-  _globals['_GETINFOREQUEST']._serialized_start=63
-  _globals['_GETINFOREQUEST']._serialized_end=79
-  _globals['_GETINFORESPONSE']._serialized_start=82
-  _globals['_GETINFORESPONSE']._serialized_end=357
-  _globals['_PROBEREQUEST']._serialized_start=359
-  _globals['_PROBEREQUEST']._serialized_end=373
-  _globals['_PROBERESPONSE']._serialized_start=375
-  _globals['_PROBERESPONSE']._serialized_end=390
-  _globals['_IDENTITYSERVICE']._serialized_start=651
-  _globals['_IDENTITYSERVICE']._serialized_end=826
+  _globals['_CAPABILITY']._serialized_start=787
+  _globals['_CAPABILITY']._serialized_end=1210
+  _globals['_EFFECTCLASS']._serialized_start=1213
+  _globals['_EFFECTCLASS']._serialized_end=1355
+  _globals['_GETINFOREQUEST']._serialized_start=104
+  _globals['_GETINFOREQUEST']._serialized_end=165
+  _globals['_GETINFORESPONSE']._serialized_start=168
+  _globals['_GETINFORESPONSE']._serialized_end=515
+  _globals['_COMMANDCLAIM']._serialized_start=518
+  _globals['_COMMANDCLAIM']._serialized_end=690
+  _globals['_PROBEREQUEST']._serialized_start=692
+  _globals['_PROBEREQUEST']._serialized_end=767
+  _globals['_PROBERESPONSE']._serialized_start=769
+  _globals['_PROBERESPONSE']._serialized_end=784
+  _globals['_IDENTITYSERVICE']._serialized_start=1358
+  _globals['_IDENTITYSERVICE']._serialized_end=1533
 # @@protoc_insertion_point(module_scope)

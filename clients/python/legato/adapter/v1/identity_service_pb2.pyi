@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from legato.adapter.v1 import request_context_pb2 as _request_context_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -28,11 +29,35 @@ class _CapabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Capability
     CAPABILITY_UNSPECIFIED: _Capability.ValueType  # 0
     """Not set."""
     CAPABILITY_CATALOG: _Capability.ValueType  # 1
-    """CatalogService."""
+    """CatalogService.GetProduct."""
     CAPABILITY_INVENTORY: _Capability.ValueType  # 2
     """InventoryService."""
     CAPABILITY_CART: _Capability.ValueType  # 3
     """CartService."""
+    CAPABILITY_SEARCH: _Capability.ValueType  # 4
+    """CatalogService.SearchProducts."""
+    CAPABILITY_PRICING: _Capability.ValueType  # 5
+    """CatalogService.GetPrices."""
+    CAPABILITY_ORDER: _Capability.ValueType  # 6
+    """OrderService."""
+    CAPABILITY_PAYMENT: _Capability.ValueType  # 7
+    """PaymentService."""
+    CAPABILITY_CUSTOMER: _Capability.ValueType  # 8
+    """CustomerService, without AuthenticateCustomer."""
+    CAPABILITY_CREDENTIALS: _Capability.ValueType  # 9
+    """CustomerService.AuthenticateCustomer: the backend knows shoppers' passwords."""
+    CAPABILITY_CONTENT: _Capability.ValueType  # 10
+    """ContentService."""
+    CAPABILITY_FULFILMENT: _Capability.ValueType  # 11
+    """FulfilmentService: ListShipments, ApplyFulfilmentCommand, ResolveFulfilmentCommand."""
+    CAPABILITY_DELIVERY_OPTIONS: _Capability.ValueType  # 12
+    """FulfilmentService.ListDeliveryOptions."""
+    CAPABILITY_PICKUP_LOCATIONS: _Capability.ValueType  # 13
+    """FulfilmentService.ListPickupLocations."""
+    CAPABILITY_CHANGES: _Capability.ValueType  # 14
+    """EventService.ListChanges."""
+    CAPABILITY_WEBHOOKS: _Capability.ValueType  # 15
+    """EventService.ParseWebhook."""
 
 class Capability(_Capability, metaclass=_CapabilityEnumTypeWrapper):
     """A group of RPCs."""
@@ -40,11 +65,35 @@ class Capability(_Capability, metaclass=_CapabilityEnumTypeWrapper):
 CAPABILITY_UNSPECIFIED: Capability.ValueType  # 0
 """Not set."""
 CAPABILITY_CATALOG: Capability.ValueType  # 1
-"""CatalogService."""
+"""CatalogService.GetProduct."""
 CAPABILITY_INVENTORY: Capability.ValueType  # 2
 """InventoryService."""
 CAPABILITY_CART: Capability.ValueType  # 3
 """CartService."""
+CAPABILITY_SEARCH: Capability.ValueType  # 4
+"""CatalogService.SearchProducts."""
+CAPABILITY_PRICING: Capability.ValueType  # 5
+"""CatalogService.GetPrices."""
+CAPABILITY_ORDER: Capability.ValueType  # 6
+"""OrderService."""
+CAPABILITY_PAYMENT: Capability.ValueType  # 7
+"""PaymentService."""
+CAPABILITY_CUSTOMER: Capability.ValueType  # 8
+"""CustomerService, without AuthenticateCustomer."""
+CAPABILITY_CREDENTIALS: Capability.ValueType  # 9
+"""CustomerService.AuthenticateCustomer: the backend knows shoppers' passwords."""
+CAPABILITY_CONTENT: Capability.ValueType  # 10
+"""ContentService."""
+CAPABILITY_FULFILMENT: Capability.ValueType  # 11
+"""FulfilmentService: ListShipments, ApplyFulfilmentCommand, ResolveFulfilmentCommand."""
+CAPABILITY_DELIVERY_OPTIONS: Capability.ValueType  # 12
+"""FulfilmentService.ListDeliveryOptions."""
+CAPABILITY_PICKUP_LOCATIONS: Capability.ValueType  # 13
+"""FulfilmentService.ListPickupLocations."""
+CAPABILITY_CHANGES: Capability.ValueType  # 14
+"""EventService.ListChanges."""
+CAPABILITY_WEBHOOKS: Capability.ValueType  # 15
+"""EventService.ParseWebhook."""
 Global___Capability: _TypeAlias = Capability  # noqa: Y015
 
 class _EffectClass:
@@ -54,29 +103,39 @@ class _EffectClass:
 class _EffectClassEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EffectClass.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     EFFECT_CLASS_UNSPECIFIED: _EffectClass.ValueType  # 0
-    """Not set; refused by the hub if the adapter has carts."""
+    """Not set; refused by the hub for a capability that has commands."""
     EFFECT_CLASS_KEYED: _EffectClass.ValueType  # 1
-    """The backend deduplicates by our key and has a monotonic version."""
+    """The backend deduplicates by our key and has a monotonic version: a repeat has the first one's outcome, and the same
+    id with another body is ABORTED.
+    """
     EFFECT_CLASS_MARKED: _EffectClass.ValueType  # 2
-    """The command id is written in the same backend mutation and can be read back."""
+    """The command id is written in the same backend mutation and can be read back: a repeat finds it, and is as KEYED."""
     EFFECT_CLASS_ABSOLUTE: _EffectClass.ValueType  # 3
-    """The wish is compiled to "set the line to N", repeatable while the hub is the only writer."""
+    """The wish is a state to be reached ("the line has N", "this cart is ordered"), repeatable while the hub is the only
+    writer: a repeat finds it reached.
+    """
     EFFECT_CLASS_NONE: _EffectClass.ValueType  # 4
-    """None of these: after a lost answer the outcome stays unknown."""
+    """None of these: the hub never repeats, and after a lost answer the outcome may stay unknown."""
 
 class EffectClass(_EffectClass, metaclass=_EffectClassEnumTypeWrapper):
-    """What a backend can do for a command id, strongest first."""
+    """What a backend can do for a command id, strongest first. It decides what becomes of a repeated command, also when the
+    first one's answer was lost behind its commit.
+    """
 
 EFFECT_CLASS_UNSPECIFIED: EffectClass.ValueType  # 0
-"""Not set; refused by the hub if the adapter has carts."""
+"""Not set; refused by the hub for a capability that has commands."""
 EFFECT_CLASS_KEYED: EffectClass.ValueType  # 1
-"""The backend deduplicates by our key and has a monotonic version."""
+"""The backend deduplicates by our key and has a monotonic version: a repeat has the first one's outcome, and the same
+id with another body is ABORTED.
+"""
 EFFECT_CLASS_MARKED: EffectClass.ValueType  # 2
-"""The command id is written in the same backend mutation and can be read back."""
+"""The command id is written in the same backend mutation and can be read back: a repeat finds it, and is as KEYED."""
 EFFECT_CLASS_ABSOLUTE: EffectClass.ValueType  # 3
-"""The wish is compiled to "set the line to N", repeatable while the hub is the only writer."""
+"""The wish is a state to be reached ("the line has N", "this cart is ordered"), repeatable while the hub is the only
+writer: a repeat finds it reached.
+"""
 EFFECT_CLASS_NONE: EffectClass.ValueType  # 4
-"""None of these: after a lost answer the outcome stays unknown."""
+"""None of these: the hub never repeats, and after a lost answer the outcome may stay unknown."""
 Global___EffectClass: _TypeAlias = EffectClass  # noqa: Y015
 
 @_typing.final
@@ -85,12 +144,19 @@ class GetInfoRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    CONTRACT_VERSIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def contract_versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Versions of this contract that the hub speaks, best first. None is taken as "1": a hub from before negotiation."""
+
     def __init__(
         self,
+        *,
+        contract_versions: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contract_versions", b"contract_versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -108,14 +174,17 @@ class GetInfoResponse(_message.Message):
     CAPABILITIES_FIELD_NUMBER: _builtins.int
     EFFECT_CLASS_FIELD_NUMBER: _builtins.int
     CART_INTENTS_FIELD_NUMBER: _builtins.int
+    COMMAND_CLAIMS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the adapter, for example "vendure"."""
     version: _builtins.str
     """Version of the adapter."""
     contract_version: _builtins.str
-    """Version of this contract it was written for: "1"."""
+    """The version of this contract that both sides are to speak: the first of the hub's that the adapter speaks. An adapter
+    from before negotiation says "1" whatever it was asked.
+    """
     effect_class: Global___EffectClass.ValueType
-    """What its backend can do for a command id."""
+    """What its backend can do for a command id on carts; set with capability CART."""
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[Global___Capability.ValueType]:
         """Groups of RPCs that it has."""
@@ -126,6 +195,10 @@ class GetInfoResponse(_message.Message):
         with CAPABILITY_MISSING and does not send.
         """
 
+    @_builtins.property
+    def command_claims(self) -> _containers.RepeatedCompositeFieldContainer[Global___CommandClaim]:
+        """The same two things for each other claimed capability that has commands: ORDER, PAYMENT, CUSTOMER, FULFILMENT."""
+
     def __init__(
         self,
         *,
@@ -135,14 +208,49 @@ class GetInfoResponse(_message.Message):
         capabilities: _abc.Iterable[Global___Capability.ValueType] | None = ...,
         effect_class: Global___EffectClass.ValueType = ...,
         cart_intents: _abc.Iterable[_builtins.str] | None = ...,
+        command_claims: _abc.Iterable[Global___CommandClaim] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "cart_intents", b"cart_intents", "contract_version", b"contract_version", "effect_class", b"effect_class", "name", b"name", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "cart_intents", b"cart_intents", "command_claims", b"command_claims", "contract_version", b"contract_version", "effect_class", b"effect_class", "name", b"name", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetInfoResponse: _TypeAlias = GetInfoResponse  # noqa: Y015
+
+@_typing.final
+class CommandClaim(_message.Message):
+    """What an adapter can execute of one capability, and how safely."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAPABILITY_FIELD_NUMBER: _builtins.int
+    EFFECT_CLASS_FIELD_NUMBER: _builtins.int
+    COMMANDS_FIELD_NUMBER: _builtins.int
+    capability: Global___Capability.ValueType
+    """ORDER, PAYMENT, CUSTOMER or FULFILMENT; each at most once."""
+    effect_class: Global___EffectClass.ValueType
+    """What its backend can do for a command id there. One backend may be of several classes."""
+    @_builtins.property
+    def commands(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Commands, by their field names in OrderCommand, PaymentCommand, CustomerCommand or FulfilmentCommand, for example
+        "place". Others the hub does not send.
+        """
+
+    def __init__(
+        self,
+        *,
+        capability: Global___Capability.ValueType = ...,
+        effect_class: Global___EffectClass.ValueType = ...,
+        commands: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "commands", b"commands", "effect_class", b"effect_class"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommandClaim: _TypeAlias = CommandClaim  # noqa: Y015
 
 @_typing.final
 class ProbeRequest(_message.Message):
@@ -150,12 +258,19 @@ class ProbeRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def context(self) -> _request_context_pb2.RequestContext:
+        """For whom; without a tenant the adapter asks with every set of credentials it has."""
+
     def __init__(
         self,
+        *,
+        context: _request_context_pb2.RequestContext | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

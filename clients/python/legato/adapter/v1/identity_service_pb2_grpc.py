@@ -27,6 +27,15 @@ if _version_not_supported:
 
 class IdentityServiceStub:
     """Who the adapter is and what it claims. Every adapter has this service; it needs no backend to answer GetInfo.
+
+    Versions of this contract are names, negotiated in GetInfo. A new one is needed only when something that exists gets
+    another meaning; it is then added here, and the hub keeps speaking the older ones. Services, RPCs, fields, enum values
+    and capabilities may be added at any time: the hub ignores a capability that it does not know and never calls what is
+    not claimed; an adapter ignores a field that it does not know, and does not claim a command that it does not know.
+
+    version   meaning
+    "1"       CATALOG claims SEARCH and PRICING too; there is no `command_claims`
+    "1.1"     as written in these files
     """
 
     def __init__(self, channel):
@@ -49,13 +58,25 @@ class IdentityServiceStub:
 
 class IdentityServiceServicer:
     """Who the adapter is and what it claims. Every adapter has this service; it needs no backend to answer GetInfo.
+
+    Versions of this contract are names, negotiated in GetInfo. A new one is needed only when something that exists gets
+    another meaning; it is then added here, and the hub keeps speaking the older ones. Services, RPCs, fields, enum values
+    and capabilities may be added at any time: the hub ignores a capability that it does not know and never calls what is
+    not claimed; an adapter ignores a field that it does not know, and does not claim a command that it does not know.
+
+    version   meaning
+    "1"       CATALOG claims SEARCH and PRICING too; there is no `command_claims`
+    "1.1"     as written in these files
     """
 
     def GetInfo(self, request, context):
-        """Tells the adapter's name and claims. Constant while the adapter runs.
+        """Tells the adapter's name and claims, in the best version that both sides speak. Constant while the adapter runs.
 
         condition                       code               hub's recovery
-        none                            -                  -
+        no version in common            FAILED_PRECONDITION do not use the adapter; tell the operator both lists;
+        ask again later, for it may be replaced
+        answer in a version that the    -                  as above
+        hub did not offer
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -67,6 +88,7 @@ class IdentityServiceServicer:
         condition                       code               hub's recovery
         backend cannot be reached       UNAVAILABLE        report the adapter as not serving; ask again later
         credentials refused             FAILED_PRECONDITION report it to the operator; ask again later
+        no credentials for the tenant   FAILED_PRECONDITION report it to the operator
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,6 +117,15 @@ def add_IdentityServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class IdentityService:
     """Who the adapter is and what it claims. Every adapter has this service; it needs no backend to answer GetInfo.
+
+    Versions of this contract are names, negotiated in GetInfo. A new one is needed only when something that exists gets
+    another meaning; it is then added here, and the hub keeps speaking the older ones. Services, RPCs, fields, enum values
+    and capabilities may be added at any time: the hub ignores a capability that it does not know and never calls what is
+    not claimed; an adapter ignores a field that it does not know, and does not claim a command that it does not know.
+
+    version   meaning
+    "1"       CATALOG claims SEARCH and PRICING too; there is no `command_claims`
+    "1.1"     as written in these files
     """
 
     @staticmethod

@@ -27,17 +27,30 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class IdentityServiceStub:
-    """Who the adapter is and what it claims. Every adapter has this service; it needs no backend to answer GetInfo."""
+    """Who the adapter is and what it claims. Every adapter has this service; it needs no backend to answer GetInfo.
+
+    Versions of this contract are names, negotiated in GetInfo. A new one is needed only when something that exists gets
+    another meaning; it is then added here, and the hub keeps speaking the older ones. Services, RPCs, fields, enum values
+    and capabilities may be added at any time: the hub ignores a capability that it does not know and never calls what is
+    not claimed; an adapter ignores a field that it does not know, and does not claim a command that it does not know.
+
+      version   meaning
+      "1"       CATALOG claims SEARCH and PRICING too; there is no `command_claims`
+      "1.1"     as written in these files
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> IdentityServiceAsyncStub: ...
     GetInfo: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.GetInfoRequest, _identity_service_pb2.GetInfoResponse]
-    """Tells the adapter's name and claims. Constant while the adapter runs.
+    """Tells the adapter's name and claims, in the best version that both sides speak. Constant while the adapter runs.
 
       condition                       code               hub's recovery
-      none                            -                  -
+      no version in common            FAILED_PRECONDITION do not use the adapter; tell the operator both lists;
+                                                         ask again later, for it may be replaced
+      answer in a version that the    -                  as above
+        hub did not offer
     """
     Probe: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.ProbeRequest, _identity_service_pb2.ProbeResponse]
     """Asks the backend for a sign of life, with the same credentials as real work.
@@ -45,18 +58,32 @@ class IdentityServiceStub:
       condition                       code               hub's recovery
       backend cannot be reached       UNAVAILABLE        report the adapter as not serving; ask again later
       credentials refused             FAILED_PRECONDITION report it to the operator; ask again later
+      no credentials for the tenant   FAILED_PRECONDITION report it to the operator
     """
 
 @_typing.type_check_only
 class IdentityServiceAsyncStub(IdentityServiceStub):
-    """Who the adapter is and what it claims. Every adapter has this service; it needs no backend to answer GetInfo."""
+    """Who the adapter is and what it claims. Every adapter has this service; it needs no backend to answer GetInfo.
+
+    Versions of this contract are names, negotiated in GetInfo. A new one is needed only when something that exists gets
+    another meaning; it is then added here, and the hub keeps speaking the older ones. Services, RPCs, fields, enum values
+    and capabilities may be added at any time: the hub ignores a capability that it does not know and never calls what is
+    not claimed; an adapter ignores a field that it does not know, and does not claim a command that it does not know.
+
+      version   meaning
+      "1"       CATALOG claims SEARCH and PRICING too; there is no `command_claims`
+      "1.1"     as written in these files
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetInfo: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.GetInfoRequest, _identity_service_pb2.GetInfoResponse]  # type: ignore[assignment]
-    """Tells the adapter's name and claims. Constant while the adapter runs.
+    """Tells the adapter's name and claims, in the best version that both sides speak. Constant while the adapter runs.
 
       condition                       code               hub's recovery
-      none                            -                  -
+      no version in common            FAILED_PRECONDITION do not use the adapter; tell the operator both lists;
+                                                         ask again later, for it may be replaced
+      answer in a version that the    -                  as above
+        hub did not offer
     """
     Probe: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ProbeRequest, _identity_service_pb2.ProbeResponse]  # type: ignore[assignment]
     """Asks the backend for a sign of life, with the same credentials as real work.
@@ -64,10 +91,21 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
       condition                       code               hub's recovery
       backend cannot be reached       UNAVAILABLE        report the adapter as not serving; ask again later
       credentials refused             FAILED_PRECONDITION report it to the operator; ask again later
+      no credentials for the tenant   FAILED_PRECONDITION report it to the operator
     """
 
 class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Who the adapter is and what it claims. Every adapter has this service; it needs no backend to answer GetInfo."""
+    """Who the adapter is and what it claims. Every adapter has this service; it needs no backend to answer GetInfo.
+
+    Versions of this contract are names, negotiated in GetInfo. A new one is needed only when something that exists gets
+    another meaning; it is then added here, and the hub keeps speaking the older ones. Services, RPCs, fields, enum values
+    and capabilities may be added at any time: the hub ignores a capability that it does not know and never calls what is
+    not claimed; an adapter ignores a field that it does not know, and does not claim a command that it does not know.
+
+      version   meaning
+      "1"       CATALOG claims SEARCH and PRICING too; there is no `command_claims`
+      "1.1"     as written in these files
+    """
 
     @_abc_1.abstractmethod
     def GetInfo(
@@ -75,10 +113,13 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_service_pb2.GetInfoRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_identity_service_pb2.GetInfoResponse, _abc.Awaitable[_identity_service_pb2.GetInfoResponse]]:
-        """Tells the adapter's name and claims. Constant while the adapter runs.
+        """Tells the adapter's name and claims, in the best version that both sides speak. Constant while the adapter runs.
 
           condition                       code               hub's recovery
-          none                            -                  -
+          no version in common            FAILED_PRECONDITION do not use the adapter; tell the operator both lists;
+                                                             ask again later, for it may be replaced
+          answer in a version that the    -                  as above
+            hub did not offer
         """
 
     @_abc_1.abstractmethod
@@ -92,6 +133,7 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
           condition                       code               hub's recovery
           backend cannot be reached       UNAVAILABLE        report the adapter as not serving; ask again later
           credentials refused             FAILED_PRECONDITION report it to the operator; ask again later
+          no credentials for the tenant   FAILED_PRECONDITION report it to the operator
         """
 
 def add_IdentityServiceServicer_to_server(servicer: IdentityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from legato.commerce.v1 import money_pb2 as legato_dot_commerce_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#legato/commerce/v1/fulfilment.proto\x12\x12legato.commerce.v1\x1a\x1elegato/commerce/v1/money.proto\"\x8e\x01\n\nFulfilment\x12>\n\x08selected\x18\x01 \x01(\x0b\x32\".legato.commerce.v1.DeliveryOptionR\x08selected\x12@\n\tavailable\x18\x02 \x03(\x0b\x32\".legato.commerce.v1.DeliveryOptionR\tavailable\"\x88\x01\n\x0e\x44\x65liveryOption\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12/\n\x05price\x18\x03 \x01(\x0b\x32\x19.legato.commerce.v1.MoneyR\x05price\x12!\n\x0ctax_included\x18\x04 \x01(\x08R\x0btaxIncludedb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#legato/commerce/v1/fulfilment.proto\x12\x12legato.commerce.v1\x1a\x1elegato/commerce/v1/money.proto\"\x8e\x01\n\nFulfilment\x12>\n\x08selected\x18\x01 \x01(\x0b\x32\".legato.commerce.v1.DeliveryOptionR\x08selected\x12@\n\tavailable\x18\x02 \x03(\x0b\x32\".legato.commerce.v1.DeliveryOptionR\tavailable\"\xa9\x01\n\x0e\x44\x65liveryOption\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12/\n\x05price\x18\x03 \x01(\x0b\x32\x19.legato.commerce.v1.MoneyR\x05price\x12!\n\x0ctax_included\x18\x04 \x01(\x08R\x0btaxIncluded\x12\x1f\n\x0blocation_id\x18\x05 \x01(\tR\nlocationIdb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,5 +35,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FULFILMENT']._serialized_start=92
   _globals['_FULFILMENT']._serialized_end=234
   _globals['_DELIVERYOPTION']._serialized_start=237
-  _globals['_DELIVERYOPTION']._serialized_end=373
+  _globals['_DELIVERYOPTION']._serialized_end=406
 # @@protoc_insertion_point(module_scope)

@@ -59,12 +59,15 @@ class DeliveryOption(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     PRICE_FIELD_NUMBER: _builtins.int
     TAX_INCLUDED_FIELD_NUMBER: _builtins.int
+    LOCATION_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id to name in SetDeliveryOption."""
     name: _builtins.str
     """Name for people."""
     tax_included: _builtins.bool
     """Whether `price` contains tax."""
+    location_id: _builtins.str
+    """The location where the shopper collects the goods; empty where they are delivered."""
     @_builtins.property
     def price(self) -> _money_pb2.Money:
         """What it costs for this cart."""
@@ -76,10 +79,11 @@ class DeliveryOption(_message.Message):
         name: _builtins.str = ...,
         price: _money_pb2.Money | None = ...,
         tax_included: _builtins.bool = ...,
+        location_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "name", b"name", "price", b"price", "tax_included", b"tax_included"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "location_id", b"location_id", "name", b"name", "price", b"price", "tax_included", b"tax_included"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
