@@ -3,7 +3,9 @@
     python -m legato_adapters.server module:factory --listen 127.0.0.1:0 --option path=shop.db --option seed=true
 
 It prints one line, `listening HOST:PORT`, when it takes calls. Each option's value is read as JSON (true, 5, "text"),
-or as the plain text it is where it is no JSON. SIGTERM or SIGINT ends it: the health service says NOT_SERVING, running
+or as the plain text it is where it is no JSON. `--config FILE` names a TOML file with a table [options] and, where each
+tenant has credentials of its own, [tenants.NAME] with the options of that tenant; other processes can read a command
+line, so secrets belong there. SIGTERM or SIGINT ends it: the health service says NOT_SERVING, running
 calls get the grace period, then the adapter is closed.
 
 The standard health service is part of it, so its process needs `grpcio-health-checking`, which extra `hub` brings. The
@@ -16,7 +18,9 @@ import json
 import logging
 import signal
 import sys
+import tomllib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -68,17 +72,37 @@ def option(text: str) -> tuple[str, Any]:
         return key, value
 
 
+def config(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Options, and the tenants' own, of a file; raises AdapterLoadError for what is none. No value is quoted."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AdapterLoadError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise AdapterLoadError(f"{path}: is not TOML: {error}") from None
+    if unknown := sorted(tables.keys() - {"options", "tenants"}):
+        raise AdapterLoadError(f"{path}: {unknown[0]} is not a known key; there is options, tenants")
+    options, tenants = tables.get("options", {}), tables.get("tenants", {})
+    if not isinstance(options, dict):
+        raise AdapterLoadError(f"{path}: options must be a table")
+    if not isinstance(tenants, dict) or not all(isinstance(own, dict) for own in tenants.values()):
+        raise AdapterLoadError(f"{path}: tenants must be a table with a table for each tenant")
+    return options, tenants
+
+
 def main(arguments: Sequence[str] | None = None) -> str | None:
     """Return what went wrong with the arguments, else nothing after a clean end."""
     parser = argparse.ArgumentParser(prog="python -m legato_adapters.server", description=__doc__.partition("\n")[0])
     parser.add_argument("adapter", help="module:factory")
     parser.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="port 0 lets the system choose")
     parser.add_argument("--option", type=option, action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML with [options] and [tenants.NAME]")
     parser.add_argument("--grace", type=float, default=5.0, metavar="SECONDS", help="for running calls at the end")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     try:
-        adapter = load_adapter(given.adapter, dict(given.option))
+        options, tenants = config(given.config) if given.config else ({}, {})
+        adapter = load_adapter(given.adapter, options | dict(given.option), tenants)
         asyncio.run(serve(adapter, given.listen, given.grace))
     except (AdapterLoadError, RuntimeError) as error:
         return str(error)

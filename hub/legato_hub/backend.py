@@ -15,31 +15,50 @@ from google.protobuf.message import Message
 from legato.adapter.v1 import cart_service_pb2, identity_service_pb2
 from legato.adapter.v1.cart_service_pb2_grpc import CartServiceStub
 from legato.adapter.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from legato.adapter.v1.content_service_pb2_grpc import ContentServiceStub
+from legato.adapter.v1.customer_service_pb2_grpc import CustomerServiceStub
+from legato.adapter.v1.event_service_pb2_grpc import EventServiceStub
+from legato.adapter.v1.fulfilment_service_pb2_grpc import FulfilmentServiceStub
 from legato.adapter.v1.identity_service_pb2_grpc import IdentityServiceStub
 from legato.adapter.v1.inventory_service_pb2_grpc import InventoryServiceStub
+from legato.adapter.v1.order_service_pb2_grpc import OrderServiceStub
+from legato.adapter.v1.payment_service_pb2_grpc import PaymentServiceStub
 from legato.hosting import Adapter, AdapterLoadError, load_adapter
 from legato.local_channel import LocalChannel
 from legato.orchestrator.v1 import error_pb2
 from legato_hub.backend_errors import read_problem
 from legato_hub.config import BackendConfig
 from legato_hub.core.problem import Problem
+from legato_hub.introduction import (
+    CART,
+    CATALOG,
+    INVENTORY,
+    PRICING,
+    SEARCH,
+    UnusableAdapter,
+    introduced,
+    introduction,
+    word_of,
+)
 from legato_hub.telemetry.interceptors import traced
 from legato_hub.telemetry.metrics import ADAPTER_CALLS
 
 if TYPE_CHECKING:
     from legato.adapter.v1.cart_service_pb2_grpc import CartServiceAsyncStub
     from legato.adapter.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
+    from legato.adapter.v1.content_service_pb2_grpc import ContentServiceAsyncStub
+    from legato.adapter.v1.customer_service_pb2_grpc import CustomerServiceAsyncStub
+    from legato.adapter.v1.event_service_pb2_grpc import EventServiceAsyncStub
+    from legato.adapter.v1.fulfilment_service_pb2_grpc import FulfilmentServiceAsyncStub
     from legato.adapter.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
     from legato.adapter.v1.inventory_service_pb2_grpc import InventoryServiceAsyncStub
+    from legato.adapter.v1.order_service_pb2_grpc import OrderServiceAsyncStub
+    from legato.adapter.v1.payment_service_pb2_grpc import PaymentServiceAsyncStub
+
+__all__ = ["CART", "CATALOG", "INVENTORY", "PRICING", "SEARCH", "Backend", "EmbeddedBackend", "text_of"]
 
 _Request = TypeVar("_Request", bound=Message)
 _Response = TypeVar("_Response", bound=Message)
-
-CONTRACT_VERSION = "1"
-
-CATALOG = identity_service_pb2.CAPABILITY_CATALOG
-INVENTORY = identity_service_pb2.CAPABILITY_INVENTORY
-CART = identity_service_pb2.CAPABILITY_CART
 
 
 class Backend:
@@ -56,6 +75,12 @@ class Backend:
         self.catalog: CatalogServiceAsyncStub = CatalogServiceStub(wrapped)
         self.inventory: InventoryServiceAsyncStub = InventoryServiceStub(wrapped)
         self.cart: CartServiceAsyncStub = CartServiceStub(wrapped)
+        self.order: OrderServiceAsyncStub = OrderServiceStub(wrapped)
+        self.payment: PaymentServiceAsyncStub = PaymentServiceStub(wrapped)
+        self.customer: CustomerServiceAsyncStub = CustomerServiceStub(wrapped)
+        self.content: ContentServiceAsyncStub = ContentServiceStub(wrapped)
+        self.fulfilment: FulfilmentServiceAsyncStub = FulfilmentServiceStub(wrapped)
+        self.event: EventServiceAsyncStub = EventServiceStub(wrapped)
         self.info: identity_service_pb2.GetInfoResponse | None = None
         """What the adapter claims; None while it has not said so."""
 
@@ -73,7 +98,7 @@ class Backend:
             message = f"backend {self.name} has not answered yet"
             raise Problem(error_pb2.ERROR_REASON_BACKEND_UNAVAILABLE, message, retry_ms=1_000)
         if capability not in self.info.capabilities:
-            word = identity_service_pb2.Capability.Name(capability).removeprefix("CAPABILITY_").lower()
+            word = word_of(capability)
             raise Problem(error_pb2.ERROR_REASON_CAPABILITY_MISSING, f"backend {self.name} has no {word}")
         return self.info
 
@@ -140,30 +165,21 @@ class EmbeddedBackend(Backend):
 
     async def start(self) -> None:
         try:
-            self._adapter = load_adapter(self._config.adapter, self._config.plain_options())
+            config = self._config
+            self._adapter = load_adapter(config.adapter, config.plain_options(), config.plain_tenants())
             self._adapter.add_to(self._local)
             await self._adapter.start()
-            info = await self.identity.GetInfo(identity_service_pb2.GetInfoRequest(), timeout=self.timeout_s)
+            self.info = introduced(await self.identity.GetInfo(introduction(), timeout=self.timeout_s))
+        except UnusableAdapter as error:
+            raise AdapterLoadError(f"backend {self.name!r}: {error}") from error
         except Exception as error:
             # Whatever an adapter raises, the operator is to learn which backend it was.
             raise AdapterLoadError(f"backend {self.name!r} cannot start: {text_of(error)}") from error
-        if fault := fault_of(info):
-            raise AdapterLoadError(f"backend {self.name!r}: {fault}")
-        self.info = info
 
     async def close(self) -> None:
         await self._local.close()
         if self._adapter is not None:
             await self._adapter.close()
-
-
-def fault_of(info: identity_service_pb2.GetInfoResponse) -> str:
-    """Why an adapter that introduces itself like this cannot be used; empty if it can."""
-    if info.contract_version != CONTRACT_VERSION:
-        return f"it speaks version {info.contract_version!r} of the adapter contract, the hub {CONTRACT_VERSION!r}"
-    if CART in info.capabilities and info.effect_class == identity_service_pb2.EFFECT_CLASS_UNSPECIFIED:
-        return "it has carts and does not say which effect class"
-    return ""
 
 
 def text_of(error: Exception) -> str:

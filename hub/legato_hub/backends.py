@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterator, Mapping
 
 from legato.adapter.v1 import identity_service_pb2
-from legato_hub.backend import CART, CATALOG, INVENTORY, Backend, EmbeddedBackend
+from legato_hub.backend import CART, CATALOG, INVENTORY, PRICING, SEARCH, Backend, EmbeddedBackend
 from legato_hub.config import BackendConfig, RoutingConfig
 from legato_hub.remote_backend import REMOTE_SCHEME, RemoteBackend
 
@@ -17,8 +17,14 @@ class Backends:
 
     def __init__(self, backends: Mapping[str, BackendConfig], routing: RoutingConfig) -> None:
         self._backends = {name: _placed(name, config) for name, config in backends.items()}
-        chosen = {CATALOG: routing.catalog, INVENTORY: routing.inventory, CART: routing.cart}
-        self._routes = {capability: self._backends[name or routing.default] for capability, name in chosen.items()}
+        chosen = {
+            CATALOG: routing.backend("catalog"),
+            SEARCH: routing.backend("search"),
+            PRICING: routing.backend("pricing"),
+            INVENTORY: routing.backend("inventory"),
+            CART: routing.backend("cart"),
+        }
+        self._routes = {capability: self._backends[name] for capability, name in chosen.items()}
 
     async def start(self) -> None:
         """Start all at once. Raise AdapterLoadError; then none runs."""

@@ -2,7 +2,7 @@
 
 from legato.adapter.v1 import catalog_service_pb2, inventory_service_pb2, request_context_pb2
 from legato.orchestrator.v1 import error_pb2, reads_pb2
-from legato_hub.backend import CATALOG, INVENTORY
+from legato_hub.backend import INVENTORY, SEARCH
 from legato_hub.backends import Backends
 from legato_hub.composition import DEADLINE_S, compose
 from legato_hub.core.identity import Identity
@@ -39,8 +39,8 @@ class Catalog:
             page_size=request.page_size or PAGE_SIZE,
             page_token=request.page_token,
         )
-        backend = self._backends.routed(CATALOG)
-        backend.require(CATALOG)
+        backend = self._backends.routed(SEARCH)
+        backend.require(SEARCH)
         try:
             answer = await backend.read(backend.catalog.SearchProducts, wish, _budget(timeout))
         except Problem as problem:

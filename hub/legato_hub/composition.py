@@ -12,7 +12,7 @@ from legato.adapter.v1 import (
     request_context_pb2,
 )
 from legato.orchestrator.v1 import error_pb2, reads_pb2
-from legato_hub.backend import CATALOG, INVENTORY, Backend
+from legato_hub.backend import CATALOG, INVENTORY, PRICING, Backend
 from legato_hub.backends import Backends
 from legato_hub.core.problem import Problem
 
@@ -56,7 +56,7 @@ def _availability(backend: Backend, context: _Context, key: _Key, timeout: float
 
 SECTIONS = (
     Section("product", CATALOG, _product, lambda page, answer: page.product.CopyFrom(answer.product), leads=True),
-    Section("prices", CATALOG, _prices, lambda page, answer: page.prices.extend(answer.prices)),
+    Section("prices", PRICING, _prices, lambda page, answer: page.prices.extend(answer.prices)),
     Section(
         "availability", INVENTORY, _availability, lambda page, answer: page.availability.extend(answer.availability)
     ),

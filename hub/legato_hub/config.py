@@ -136,11 +136,18 @@ class BackendConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     adapter: Adapter
     options: dict[str, Any] = field(default_factory=dict)
     """For the factory. A text whose key ends in secret, password, token, key or credential is held as a Secret."""
+    tenants: dict[Name, dict[str, Any]] = field(default_factory=dict)
+    """[backends.NAME.tenants.TENANT]: options of one tenant's own, above the common ones, for instance credentials.
+    Where there are any, the backend serves these tenants only. An adapter behind an address has them on its side."""
     timeout_ms: Milliseconds = 5_000
 
     def plain_options(self) -> dict[str, Any]:
         """The options with their secrets revealed, for the adapter's factory and nobody else."""
         return {name: revealed(value) for name, value in self.options.items()}
+
+    def plain_tenants(self) -> dict[str, dict[str, Any]]:
+        """The same for the tenants' own options."""
+        return {tenant: revealed(options) for tenant, options in self.tenants.items()}
 
 
 class RoutingConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -148,12 +155,17 @@ class RoutingConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     default: Name = "reference"
     catalog: str = ""
+    search: str = ""
+    """Empty takes the catalog's; so does `pricing`."""
+    pricing: str = ""
     inventory: str = ""
     cart: str = ""
 
-    def backend(self, capability: Literal["catalog", "inventory", "cart"]) -> str:
+    def backend(self, capability: Literal["catalog", "search", "pricing", "inventory", "cart"]) -> str:
         """Name of the backend that serves a capability."""
         chosen: str = getattr(self, capability)
+        if not chosen and capability in {"search", "pricing"}:
+            chosen = self.catalog
         return chosen or self.default
 
 
@@ -262,6 +274,7 @@ def _faults(config: Config, *, tenants_given: bool) -> Iterator[tuple[str, str]]
                     path = f"tenants.{tenant_name}.stores.{name}.currencies"
                     yield path, f"has {code}, which ISO 4217 does not know"
     yield from _channel_faults(config)
+    yield from _backend_faults(config)
     for key in RoutingConfig.__struct_fields__:
         backend = getattr(config.routing, key)
         if backend and backend not in config.backends:
@@ -274,6 +287,16 @@ def _secret_faults(config: Config) -> Iterator[tuple[str, str]]:
         yield "auth.secret", f"must have at least {SECRET_LENGTH} bytes"
     if secret == DEVELOPMENT_SECRET and not (config.auth.development and is_loopback(config.server.listen)):
         yield "auth.secret", "is required outside development and wherever the hub listens beyond loopback"
+
+
+def _backend_faults(config: Config) -> Iterator[tuple[str, str]]:
+    for name, backend in config.backends.items():
+        path = f"backends.{name}.tenants"
+        if backend.tenants and backend.adapter.startswith("grpc://"):
+            yield path, "must be empty: an adapter behind an address has its tenants' options on its side"
+        for tenant in backend.tenants:
+            if tenant not in config.tenants:
+                yield f"{path}.{tenant}", f"names no tenant; there is {_names(config.tenants)}"
 
 
 def _channel_faults(config: Config) -> Iterator[tuple[str, str]]:

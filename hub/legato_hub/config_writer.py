@@ -34,8 +34,10 @@ def _table(table: dict[str, Any], path: str, lines: list[str]) -> None:
 def _is_table(value: Any, key: str) -> bool:
     if isinstance(value, tuple):
         return bool(value) and isinstance(value[0], msgspec.Struct)
-    # Options are free-form: they stay on one line, whatever is in them.
-    return isinstance(value, msgspec.Struct) or (isinstance(value, dict) and key != "options")
+    if isinstance(value, dict):
+        # Options are free-form: they stay on one line, whatever is in them.
+        return key != "options" and all(isinstance(inner, msgspec.Struct) for inner in value.values())
+    return isinstance(value, msgspec.Struct)
 
 
 def _value(value: Any) -> str:

@@ -7,9 +7,9 @@ import logging
 import grpc
 import grpc.aio
 
-from legato.adapter.v1 import identity_service_pb2
-from legato_hub.backend import Backend, fault_of, text_of
+from legato_hub.backend import Backend, text_of
 from legato_hub.config import BackendConfig
+from legato_hub.introduction import UnusableAdapter, introduced, introduction
 
 _log = logging.getLogger(__name__)
 
@@ -84,14 +84,16 @@ class RemoteBackend(Backend):
     async def _ask(self) -> str:
         """Why the adapter cannot be used; empty if it can. Waits for it as long as a call may take."""
         try:
-            info = await self.identity.GetInfo(
-                identity_service_pb2.GetInfoRequest(), timeout=self.timeout_s, wait_for_ready=True
-            )
+            answer = await self.identity.GetInfo(introduction(), timeout=self.timeout_s, wait_for_ready=True)
+            info = introduced(answer)
         except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+                # It speaks, and speaks no version of ours: what an earlier one of it said counts no more.
+                self.info = None
             return text_of(error)
-        if fault := fault_of(info):
+        except UnusableAdapter as error:
             self.info = None
-            return fault
+            return str(error)
         if info != self.info:
             _log.info("backend %s answers", self.name, extra={"backend": self.name})
         self.info = info

@@ -1,6 +1,6 @@
 """Every adapter in both placements: in the test's process through a LocalChannel, and as a server process of its own.
 
-A test that takes `shop` runs on each shop that its marks `needs` (claimed intents) and `effect` (effect class) let in.
+A test that takes `shop` runs on each shop that its marks `needs` (claimed intents), `claims` (capabilities) and `effect` (effect class) let in.
 """
 
 import contextlib
@@ -22,15 +22,21 @@ from tests.support.vendure import shared_vendure
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*intents): run on shops whose adapter claims these cart intents")
+    config.addinivalue_line("markers", "claims(*capabilities): run on shops whose adapter claims these capabilities")
     config.addinivalue_line("markers", "effect(*classes): run on shops whose adapter is of one of these effect classes")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "shop" in metafunc.fixturenames:
         needed = {intent for mark in metafunc.definition.iter_markers("needs") for intent in mark.args}
+        claimed = {name for mark in metafunc.definition.iter_markers("claims") for name in mark.args}
         effect = metafunc.definition.get_closest_marker("effect")
         shops = [
-            shop for shop in SHOPS if needed <= shop.intents and (effect is None or shop.effect_class in effect.args)
+            shop
+            for shop in SHOPS
+            if needed <= shop.intents
+            and claimed <= shop.capabilities
+            and (effect is None or shop.effect_class in effect.args)
         ]
         metafunc.parametrize("shop", shops, ids=str, scope="session")
     if "placement" in metafunc.fixturenames:

@@ -11,6 +11,9 @@ from legato.adapter.v1 import identity_service_pb2, request_context_pb2
 from legato.commerce.v1 import cart_intent_pb2
 
 ALL_INTENTS = frozenset(descriptor.name for descriptor in cart_intent_pb2.CartIntent.DESCRIPTOR.fields)
+ALL_CAPABILITIES = frozenset(
+    name.removeprefix("CAPABILITY_") for name, number in identity_service_pb2.Capability.items() if number
+)
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class Shop:
     effect_class: "identity_service_pb2.EffectClass.ValueType"
     intents: frozenset[str]
     """The intents that the adapter claims; tests that need others do not run on it."""
+    capabilities: frozenset[str]
+    """The same for capabilities, without their prefix."""
     store: str
     country: str
     currency: str
@@ -81,6 +86,7 @@ REFERENCE = Shop(
     factory="legato_adapters.reference:create",
     effect_class=identity_service_pb2.EFFECT_CLASS_KEYED,
     intents=ALL_INTENTS,
+    capabilities=ALL_CAPABILITIES,
     store="outdoor",
     country="DE",
     currency="EUR",
@@ -117,6 +123,7 @@ VENDURE = Shop(
     factory="legato_adapters.vendure:create",
     effect_class=identity_service_pb2.EFFECT_CLASS_ABSOLUTE,
     intents=ALL_INTENTS,
+    capabilities=frozenset({"CATALOG", "SEARCH", "PRICING", "INVENTORY", "CART"}),
     store="roastery",
     country="DE",
     currency="EUR",

@@ -1,4 +1,4 @@
-"""The adapter contract: identity, products, prices, stock."""
+"""The adapter contract: products, prices, stock."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ import grpc
 import grpc.aio
 import pytest
 
-from legato.adapter.v1 import catalog_service_pb2, identity_service_pb2, inventory_service_pb2
+from legato.adapter.v1 import catalog_service_pb2, inventory_service_pb2
 from legato.adapter.v1.catalog_service_pb2 import ProductKey
 from legato.commerce.v1 import product_pb2
-from tests.adapters.shops import ALL_INTENTS, Shop
+from tests.adapters.shops import Shop
 from tests.support.adapter_user import TIMEOUT_S, Stubs
 
 pytestmark = pytest.mark.usefixtures("placement")
@@ -35,30 +35,6 @@ async def availability(
     entries = {(entry.sku, entry.location_id): entry for entry in answer.availability}
     assert len(entries) == len(answer.availability), "one entry a variant and location"
     return entries
-
-
-# Identity
-
-
-async def test_claims(shop: Shop, stubs: Stubs) -> None:
-    info = await stubs.identity.GetInfo(identity_service_pb2.GetInfoRequest(), timeout=TIMEOUT_S)
-    assert info.name
-    assert info.version
-    assert info.contract_version == "1"
-    assert info.effect_class == shop.effect_class
-    assert set(info.cart_intents) == shop.intents <= ALL_INTENTS
-    assert set(info.capabilities) == {
-        identity_service_pb2.CAPABILITY_CATALOG,
-        identity_service_pb2.CAPABILITY_INVENTORY,
-        identity_service_pb2.CAPABILITY_CART,
-    }
-    again = await stubs.identity.GetInfo(identity_service_pb2.GetInfoRequest(), timeout=TIMEOUT_S)
-    assert again == info
-
-
-async def test_the_backend_lives(shop: Shop, stubs: Stubs) -> None:
-    answer = await stubs.identity.Probe(identity_service_pb2.ProbeRequest(), timeout=TIMEOUT_S)
-    assert answer == identity_service_pb2.ProbeResponse()
 
 
 # Products

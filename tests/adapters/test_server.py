@@ -12,10 +12,11 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from legato.adapter.v1 import identity_service_pb2
+from legato_adapters.reference import read_cart
 from legato_adapters.server import main, option
 from tests.adapters.shops import REFERENCE
 from tests.support.adapter_process import AdapterProcess
-from tests.support.adapter_user import TIMEOUT_S, Stubs
+from tests.support.adapter_user import TIMEOUT_S, CartUser, Stubs
 
 
 async def test_a_life(tmp_path: Path) -> None:
@@ -58,6 +59,49 @@ def test_mistakes_are_told() -> None:
     told = main([REFERENCE.factory, "--option", "colour=red"])
     assert told is not None
     assert "unexpected keyword argument 'colour'" in told
+
+
+async def test_a_file_configures_tenants(tmp_path: Path) -> None:
+    file = tmp_path / "adapter.toml"
+    paths = {tenant: tmp_path / f"{tenant}.db" for tenant in ("acme", "bits")}
+    tables = [f"[tenants.{tenant}]\npath = '{path}'" for tenant, path in paths.items()]
+    await asyncio.to_thread(file.write_text, "\n".join(["[options]", "seed = true", *tables]))
+    process = AdapterProcess(REFERENCE.factory, {}, "--config", str(file))
+    try:
+        async with grpc.aio.insecure_channel(process.address) as channel:
+            stubs = Stubs(channel)
+            user = CartUser(stubs.cart, REFERENCE.context(tenant="bits"))
+            await user.apply(create_cart={})
+            assert read_cart(str(paths["bits"]), user.cart_id) == {}
+            with pytest.raises(LookupError):
+                read_cart(str(paths["acme"]), user.cart_id)
+            stranger = CartUser(stubs.cart, REFERENCE.context(tenant="nobody"))
+            with pytest.raises(grpc.aio.AioRpcError, match="there are no credentials for tenant 'nobody'"):
+                await stranger.apply(create_cart={})
+    finally:
+        process.terminate()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("options = [", "is not TOML"),
+        ("[option]", "option is not a known key; there is options, tenants"),
+        ("options = 5", "options must be a table"),
+        ("tenants = 5", "tenants must be a table with a table for each tenant"),
+        ("[tenants]\nacme = 'hunter2'", "tenants must be a table with a table for each tenant"),
+        ("[tenants.acme]\ncolour = 'hunter2'", "tenant 'acme': adapter 'legato_adapters.reference:create'"),
+    ],
+)
+def test_mistakes_in_the_file_are_told(tmp_path: Path, text: str | None, told: str) -> None:
+    file = tmp_path / "adapter.toml"
+    if text is not None:
+        file.write_text(text)
+    said = main([REFERENCE.factory, "--config", str(file)])
+    assert said is not None
+    assert told in said
+    assert "hunter2" not in said
 
 
 def test_an_address_in_use_is_an_error(path: str) -> None:

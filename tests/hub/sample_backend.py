@@ -1,7 +1,7 @@
 """A backend that does as it is told: on time, late, failing, with fewer capabilities. For tests of the hub's reads."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from legato.adapter.v1 import identity_service_pb2_grpc as identity_rpc
 from legato.adapter.v1 import inventory_service_pb2 as inventory
 from legato.adapter.v1 import inventory_service_pb2_grpc as inventory_rpc
 from legato.commerce.v1 import product_pb2
+from legato.contract import agree_on_version
 from legato_hub.config import BackendConfig
 
 _Response = TypeVar("_Response")
@@ -38,6 +39,8 @@ class SampleBackend(
             capabilities=[identity.Capability.Value(f"CAPABILITY_{word}") for word in capabilities],
             effect_class=identity.EffectClass.Value(f"EFFECT_CLASS_{effect_class}"),
         )
+        self.spoken: Sequence[str] = ()
+        """Versions of the contract to choose from; none: the one of `info`, whatever the hub speaks."""
         self.failures: dict[str, tuple[grpc.StatusCode, str]] = {}
         """By method: the status it fails with."""
         self.late: set[str] = set()
@@ -79,7 +82,10 @@ class SampleBackend(
         return answer
 
     async def GetInfo(self, request: identity.GetInfoRequest, context: Any) -> identity.GetInfoResponse:
-        return await self._answer("GetInfo", request, context, self.info)
+        info = await self._answer("GetInfo", request, context, self.info)
+        if self.spoken:
+            info.contract_version = await agree_on_version(request, context, self.spoken)
+        return info
 
     async def Probe(self, request: identity.ProbeRequest, context: Any) -> identity.ProbeResponse:
         return await self._answer("Probe", request, context, identity.ProbeResponse())
@@ -115,9 +121,17 @@ def create(
     contract_version: str = "1",
     effect_class: str = "UNSPECIFIED",
     broken: str = "",
+    commands: Mapping[str, str] | None = None,
+    spoken: Sequence[str] = (),
 ) -> SampleBackend:
-    """The factory that a hub calls. `broken` is what its start fails with."""
+    """The factory that a hub calls. `broken` is what its start fails with, `commands` has effect classes."""
     backend = made[name] = SampleBackend(name, capabilities, contract_version, effect_class)
+    backend.spoken = spoken
+    for capability, its_class in (commands or {}).items():
+        backend.info.command_claims.add(
+            capability=identity.Capability.Value(f"CAPABILITY_{capability}"),
+            effect_class=identity.EffectClass.Value(f"EFFECT_CLASS_{its_class}"),
+        )
     if broken:
         backend.failures["start"] = grpc.StatusCode.UNAVAILABLE, broken
     return backend

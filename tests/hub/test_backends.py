@@ -10,11 +10,11 @@ import grpc
 import grpc.aio
 import pytest
 
-from legato.adapter.v1 import cart_service_pb2, catalog_service_pb2
+from legato.adapter.v1 import cart_service_pb2, catalog_service_pb2, identity_service_pb2
 from legato.hosting import AdapterLoadError
 from legato.orchestrator.v1 import error_pb2
 from legato_hub import remote_backend
-from legato_hub.backend import CART, CATALOG, INVENTORY
+from legato_hub.backend import CART, CATALOG, INVENTORY, PRICING, SEARCH
 from legato_hub.backends import Backends
 from legato_hub.cart_backend import CartBackend
 from legato_hub.config import BackendConfig, RoutingConfig
@@ -81,8 +81,14 @@ async def test_an_adapter_in_the_process_is_ready_at_the_start_and_closed_at_the
     ("config", "text"),
     [
         (embedded(broken="disk full"), "backend 'sample' cannot start: disk full"),
-        (embedded(contract_version="2"), "version '2' of the adapter contract, the hub '1'"),
-        (embedded(capabilities=("CART",)), "does not say which effect class"),
+        (embedded(contract_version="2"), "version '2' of the adapter contract, the hub '1.1' or '1'"),
+        (embedded(capabilities=("CART",)), "it has cart and does not say which effect class"),
+        (embedded(capabilities=("PAYMENT",)), "it has payment and does not say which effect class"),
+        (
+            embedded(capabilities=("PAYMENT",), commands={"ORDER": "KEYED", "PAYMENT": "UNSPECIFIED"}),
+            "it has payment and does not say which effect class",
+        ),
+        (embedded(spoken=("3", "2")), "the hub speaks version '1.1' or '1', this adapter '3' or '2'"),
         (embedded(mistyped=True), "mistyped"),
         (BackendConfig(adapter="tests.hub.nowhere:create"), "there is no module"),
     ],
@@ -123,6 +129,65 @@ async def test_each_capability_goes_to_its_backend() -> None:
         with pytest.raises(Problem, match="backend shop has no cart") as caught:
             await backends.carts.claims()
         assert caught.value.reason == error_pb2.ERROR_REASON_CAPABILITY_MISSING
+
+
+async def test_search_and_prices_may_come_from_backends_of_their_own() -> None:
+    routing = RoutingConfig(default="other", catalog="shop", search="index")
+    index = embedded("index", capabilities=("SEARCH",), contract_version="1.1")
+    async with started(routing, shop=embedded("shop"), index=index, other=embedded("other")) as backends:
+        assert backends.routed(SEARCH).name == "index"
+        backends.routed(SEARCH).require(SEARCH)
+        assert backends.routed(PRICING).name == "shop"
+
+
+async def test_catalog_claims_search_and_pricing_in_the_first_version_only() -> None:
+    old = embedded("old", capabilities=("CATALOG",), contract_version="1")
+    new = embedded("new", capabilities=("CATALOG",), contract_version="1.1")
+    async with started(RoutingConfig(default="old", pricing="new"), old=old, new=new) as backends:
+        backends.routed(SEARCH).require(SEARCH)
+        with pytest.raises(Problem, match="backend new has no pricing"):
+            backends.routed(PRICING).require(PRICING)
+
+
+async def test_the_hub_tells_which_versions_it_speaks() -> None:
+    sample = create(name="far", spoken=("1.1",))
+    async with served(sample) as port, started(far=remote(port)) as backends:
+        request = await sample.until_asked("GetInfo")
+        assert request.contract_versions == ["1.1", "1"]
+        info = backends.routed(CATALOG).info
+        assert info is not None
+        assert info.contract_version == "1.1"
+
+
+async def test_an_effect_class_a_capability() -> None:
+    commands = {"PAYMENT": "KEYED", "ORDER": "MARKED"}
+    mixed = embedded(capabilities=("CART", "PAYMENT", "ORDER"), effect_class="ABSOLUTE", commands=commands)
+    async with started(sample=mixed) as backends:
+        assert (await backends.carts.claims()).command_claims[0].capability == identity_service_pb2.CAPABILITY_PAYMENT
+
+
+async def test_what_a_newer_adapter_claims_beyond_us_is_ignored() -> None:
+    sample = create(name="far")
+    sample.info.capabilities.append(4_711)  # type: ignore[arg-type]
+    sample.info.command_claims.add(capability=4_711)  # type: ignore[arg-type]
+    async with served(sample) as port, started(far=remote(port)) as backends:
+        assert await product(backends) == "Lamp of far"
+
+
+async def test_each_tenant_has_its_own_adapter(caplog: pytest.LogCaptureFixture) -> None:
+    tenants = {"acme": {"name": "of acme"}, "bits": {"name": "of bits"}}
+    config = BackendConfig(adapter="tests.hub.sample_backend:create", tenants=tenants)
+    async with started(sample=config) as backends:
+        catalog = backends.routed(CATALOG).catalog
+        for tenant, name in (("bits", "Lamp of of bits"), ("acme", "Lamp of of acme")):
+            request = catalog_service_pb2.GetProductRequest(context={"tenant": tenant}, product={"slug": "lamp"})
+            assert (await catalog.GetProduct(request, timeout=5)).product.name == name
+        request = catalog_service_pb2.GetProductRequest(context={"tenant": "nobody"}, product={"slug": "lamp"})
+        with pytest.raises(grpc.aio.AioRpcError, match="there are no credentials for tenant 'nobody'") as caught:
+            await catalog.GetProduct(request, timeout=5)
+        assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert made["of acme"].closed
+    assert made["of bits"].closed
 
 
 async def test_the_carts_backend_passes_calls_on_as_they_are() -> None:
@@ -198,13 +263,22 @@ async def test_a_remote_adapter_may_go_and_come_back_as_another() -> None:
                 await until(backends, error_pb2.ERROR_REASON_CAPABILITY_MISSING)
 
 
-@pytest.mark.parametrize("fault", ["version '2' of the adapter contract", "UNAVAILABLE: no credentials"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "version '2' of the adapter contract",
+        "UNAVAILABLE: no credentials",
+        "FAILED_PRECONDITION: of the adapter contract",
+    ],
+)
 async def test_a_remote_adapter_that_cannot_be_used_is_asked_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: str
 ) -> None:
     monkeypatch.setattr(remote_backend, "FIRST_RETRY_S", 0.01)
     monkeypatch.setattr(remote_backend, "FIRST_ANSWER_S", 0.01)
     sample = create(name="far", contract_version="2" if "version" in fault else "1")
+    if "FAILED_PRECONDITION" in fault:
+        sample.spoken = ("2",)
     if "credentials" in fault:
         sample.failures["GetInfo"] = grpc.StatusCode.UNAVAILABLE, "no credentials"
     async with served(sample) as port, started(far=remote(port)) as backends:
@@ -215,6 +289,7 @@ async def test_a_remote_adapter_that_cannot_be_used_is_asked_again(
         assert fault in errors[0]
         sample.failures.clear()
         sample.info.contract_version = "1"
+        sample.spoken = ()
         await until(backends, None)
         assert await product(backends) == "Lamp of far"
 

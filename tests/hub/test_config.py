@@ -141,6 +141,17 @@ def test_an_unknown_key_names_the_nearest_known_one(tmp_path: Path, text: str, p
             "must be module:factory or grpc://host:port",
         ),
         ("[routing]\ncart='shop'", "routing.cart", "names no backend; there is reference"),
+        ("[routing]\nsearch='index'", "routing.search", "names no backend; there is reference"),
+        (
+            "[backends.reference]\nadapter='a:b'\n[backends.reference.tenants.acme]\ntoken='t'",
+            "backends.reference.tenants.acme",
+            "names no tenant; there is demo",
+        ),
+        (
+            "[backends.reference]\nadapter='grpc://h:1'\n[backends.reference.tenants.demo]\ntoken='t'",
+            "backends.reference.tenants",
+            "must be empty: an adapter behind an address has its tenants' options on its side",
+        ),
         ("[backends.x]\nadapter='a:b'", "routing.default", "names no backend; there is x"),
     ],
 )
@@ -265,6 +276,27 @@ def test_secrets_reach_the_adapter_alone(tmp_path: Path) -> None:
         "tokens": 3,
     }
     assert backend.options["api_key"] == Secret(SECRET)
+
+
+def test_tenants_options_are_kept_apart_and_masked(tmp_path: Path) -> None:
+    text = f"""
+    [tenants.acme.stores.main]
+    country = "DE"
+    currencies = ["EUR"]
+    locale = "de-DE"
+    [backends.reference]
+    adapter = "a:b"
+    options = {{ url = "http://x" }}
+    [backends.reference.tenants.acme]
+    url = "http://y"
+    api_key = "{SECRET}"
+    """
+    config = load(tmp_path, text, LEGATO_BACKENDS__REFERENCE__TENANTS__ACME__TIMEOUT="7")
+    backend = config.backends["reference"]
+    assert backend.plain_tenants() == {"acme": {"url": "http://y", "api_key": SECRET, "timeout": 7}}
+    assert backend.plain_options() == {"url": "http://x"}
+    assert SECRET not in show(config)
+    assert tomllib.loads(show(config))["backends"]["reference"]["tenants"]["acme"]["url"] == "http://y"
 
 
 def test_errors_never_quote_a_value(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ _STOP_TIMEOUT_S = 20.0
 class AdapterProcess:
     """A started `python -m legato_adapters.server`. `address` is where it listens."""
 
-    def __init__(self, factory: str, options: Mapping[str, Any]) -> None:
-        command = [sys.executable, "-m", "legato_adapters.server", factory]
+    def __init__(self, factory: str, options: Mapping[str, Any], *arguments: str) -> None:
+        command = [sys.executable, "-m", "legato_adapters.server", factory, *arguments]
         for key, value in options.items():
             command += ["--option", f"{key}={json.dumps(value)}"]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

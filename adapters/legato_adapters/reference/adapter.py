@@ -21,6 +21,7 @@ from legato.adapter.v1 import (
     inventory_service_pb2_grpc,
     request_context_pb2,
 )
+from legato.contract import agree_on_version
 from legato.protocol.ids import is_uuid7
 from legato_adapters.reference import carts
 from legato_adapters.reference.catalog import (
@@ -92,9 +93,11 @@ class _IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
         return identity_service_pb2.GetInfoResponse(
             name=SYSTEM,
             version=importlib.metadata.version("legato"),
-            contract_version="1",
+            contract_version=await agree_on_version(request, context),
             capabilities=[
                 identity_service_pb2.CAPABILITY_CATALOG,
+                identity_service_pb2.CAPABILITY_SEARCH,
+                identity_service_pb2.CAPABILITY_PRICING,
                 identity_service_pb2.CAPABILITY_INVENTORY,
                 identity_service_pb2.CAPABILITY_CART,
             ],

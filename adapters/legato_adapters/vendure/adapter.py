@@ -20,6 +20,7 @@ from legato.adapter.v1 import (
     inventory_service_pb2_grpc,
 )
 from legato.commerce.v1 import cart_intent_pb2
+from legato.contract import agree_on_version
 from legato.protocol.ids import is_uuid7
 from legato_adapters.vendure import queries
 from legato_adapters.vendure.api import READ_TIMEOUT_S, ApiError, Refused, VendureApi, endpoint, left
@@ -98,9 +99,11 @@ class _IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
         return identity_service_pb2.GetInfoResponse(
             name=SYSTEM,
             version=importlib.metadata.version("legato"),
-            contract_version="1",
+            contract_version=await agree_on_version(request, context),
             capabilities=[
                 identity_service_pb2.CAPABILITY_CATALOG,
+                identity_service_pb2.CAPABILITY_SEARCH,
+                identity_service_pb2.CAPABILITY_PRICING,
                 identity_service_pb2.CAPABILITY_INVENTORY,
                 identity_service_pb2.CAPABILITY_CART,
             ],

@@ -40,12 +40,31 @@ class AdapterLoadError(Exception):
     """An adapter could not be made from its name and options. The message is meant for whoever configured it."""
 
 
-def load_adapter(name: str, options: Mapping[str, Any]) -> Adapter:
+def load_adapter(
+    name: str, options: Mapping[str, Any], tenants: Mapping[str, Mapping[str, Any]] | None = None
+) -> Adapter:
     """Make the adapter that `name` ("module:factory") and its factory's keyword `options` describe.
+
+    With `tenants` it serves these tenants only, each with options of its own that override the common ones.
 
     AdapterLoadError tells what is wrong with the name or the options; values that the factory refuses count where it
     says so with TypeError or ValueError. Whatever else the adapter's own code raises passes unchanged.
     """
+    if not tenants:
+        return _load(name, options)
+    # It would be a circle: a tenants' adapter is an adapter.
+    from legato.tenants import TenantsAdapter
+
+    adapters = {}
+    for tenant, own in tenants.items():
+        try:
+            adapters[tenant] = _load(name, {**options, **own})
+        except AdapterLoadError as error:
+            raise AdapterLoadError(f"tenant {tenant!r}: {error}") from error
+    return TenantsAdapter(adapters)
+
+
+def _load(name: str, options: Mapping[str, Any]) -> Adapter:
     module_name, colon, attribute = name.partition(":")
     if not colon or not module_name or not attribute:
         raise AdapterLoadError(f"an adapter is named 'module:factory', not {name!r}")
