@@ -1,6 +1,7 @@
 """Every adapter in both placements: in the test's process through a LocalChannel, and as a server process of its own.
 
-A test that takes `shop` runs on each shop that its marks `needs` (claimed intents), `claims` (capabilities) and `effect` (effect class) let in.
+A test that takes `shop` runs on each shop that its marks `needs` (claimed intents), `claims` (capabilities) and
+`effect` (effect class of carts) let in.
 """
 
 import contextlib

@@ -11,6 +11,7 @@ import grpc.aio
 import pytest
 
 from legato.adapter.v1 import cart_service_pb2, catalog_service_pb2, identity_service_pb2
+from legato.adapter.v1.request_context_pb2 import RequestContext
 from legato.hosting import AdapterLoadError
 from legato.orchestrator.v1 import error_pb2
 from legato_hub import remote_backend
@@ -169,7 +170,7 @@ async def test_an_effect_class_a_capability() -> None:
 async def test_what_a_newer_adapter_claims_beyond_us_is_ignored() -> None:
     sample = create(name="far")
     sample.info.capabilities.append(4_711)  # type: ignore[arg-type]
-    sample.info.command_claims.add(capability=4_711)  # type: ignore[arg-type]
+    sample.info.command_claims.add().capability = 4_711  # type: ignore[assignment]
     async with served(sample) as port, started(far=remote(port)) as backends:
         assert await product(backends) == "Lamp of far"
 
@@ -179,10 +180,11 @@ async def test_each_tenant_has_its_own_adapter(caplog: pytest.LogCaptureFixture)
     config = BackendConfig(adapter="tests.hub.sample_backend:create", tenants=tenants)
     async with started(sample=config) as backends:
         catalog = backends.routed(CATALOG).catalog
+        key = catalog_service_pb2.ProductKey(slug="lamp")
         for tenant, name in (("bits", "Lamp of of bits"), ("acme", "Lamp of of acme")):
-            request = catalog_service_pb2.GetProductRequest(context={"tenant": tenant}, product={"slug": "lamp"})
+            request = catalog_service_pb2.GetProductRequest(context=RequestContext(tenant=tenant), product=key)
             assert (await catalog.GetProduct(request, timeout=5)).product.name == name
-        request = catalog_service_pb2.GetProductRequest(context={"tenant": "nobody"}, product={"slug": "lamp"})
+        request = catalog_service_pb2.GetProductRequest(context=RequestContext(tenant="nobody"), product=key)
         with pytest.raises(grpc.aio.AioRpcError, match="there are no credentials for tenant 'nobody'") as caught:
             await catalog.GetProduct(request, timeout=5)
         assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION

@@ -9,8 +9,14 @@ from legato.adapter.v1 import (
     cart_service_pb2,
     cart_service_pb2_grpc,
     catalog_service_pb2_grpc,
+    content_service_pb2_grpc,
+    customer_service_pb2_grpc,
+    event_service_pb2_grpc,
+    fulfilment_service_pb2_grpc,
     identity_service_pb2_grpc,
     inventory_service_pb2_grpc,
+    order_service_pb2_grpc,
+    payment_service_pb2_grpc,
     request_context_pb2,
 )
 from legato.commerce.v1 import cart_intent_pb2, cart_pb2, total_pb2
@@ -21,6 +27,12 @@ CartStub: TypeAlias = "cart_service_pb2_grpc.CartServiceAsyncStub"
 CatalogStub: TypeAlias = "catalog_service_pb2_grpc.CatalogServiceAsyncStub"
 IdentityStub: TypeAlias = "identity_service_pb2_grpc.IdentityServiceAsyncStub"
 InventoryStub: TypeAlias = "inventory_service_pb2_grpc.InventoryServiceAsyncStub"
+OrderStub: TypeAlias = "order_service_pb2_grpc.OrderServiceAsyncStub"
+PaymentStub: TypeAlias = "payment_service_pb2_grpc.PaymentServiceAsyncStub"
+CustomerStub: TypeAlias = "customer_service_pb2_grpc.CustomerServiceAsyncStub"
+ContentStub: TypeAlias = "content_service_pb2_grpc.ContentServiceAsyncStub"
+FulfilmentStub: TypeAlias = "fulfilment_service_pb2_grpc.FulfilmentServiceAsyncStub"
+EventStub: TypeAlias = "event_service_pb2_grpc.EventServiceAsyncStub"
 
 TIMEOUT_S = 20.0
 
@@ -33,6 +45,12 @@ class Stubs:
         self.catalog: CatalogStub = catalog_service_pb2_grpc.CatalogServiceStub(channel)
         self.inventory: InventoryStub = inventory_service_pb2_grpc.InventoryServiceStub(channel)
         self.cart: CartStub = cart_service_pb2_grpc.CartServiceStub(channel)
+        self.order: OrderStub = order_service_pb2_grpc.OrderServiceStub(channel)
+        self.payment: PaymentStub = payment_service_pb2_grpc.PaymentServiceStub(channel)
+        self.customer: CustomerStub = customer_service_pb2_grpc.CustomerServiceStub(channel)
+        self.content: ContentStub = content_service_pb2_grpc.ContentServiceStub(channel)
+        self.fulfilment: FulfilmentStub = fulfilment_service_pb2_grpc.FulfilmentServiceStub(channel)
+        self.event: EventStub = event_service_pb2_grpc.EventServiceStub(channel)
 
 
 class CartUser:

@@ -9,41 +9,22 @@ import sqlite3
 import time
 from typing import NamedTuple
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from legato.adapter.v1 import cart_service_pb2
 from legato.commerce.v1 import cart_intent_pb2, cart_pb2, ref_pb2
-from legato_adapters.reference.catalog import SYSTEM, Catalog
+from legato_adapters.reference.catalog import Catalog
 from legato_adapters.reference.intents import CartChange, Refusal
 from legato_adapters.reference.priced_cart import reprice
+from legato_adapters.reference.shared import SYSTEM, CommandIdReused, DeadlinePassed, NotFound, VersionMismatch, now
+from legato_adapters.reference.stock import Stock
 
 
-class CartNotFound(Exception):
-    """There is no such cart, or not for this tenant."""
+class Row(NamedTuple):
+    """A cart as the table has it."""
 
-
-class CommandIdReused(Exception):
-    """The command id came before with another body."""
-
-
-class VersionMismatch(Exception):
-    """The cart has another version than the caller expected."""
-
-
-class DeadlinePassed(Exception):
-    """The caller no longer waits: nothing was done."""
-
-
-class _Row(NamedTuple):
     tenant: str
     version: int
     next_line: int
     body: bytes
-
-
-def now() -> Timestamp:
-    seconds, nanos = divmod(time.time_ns(), 1_000_000_000)
-    return Timestamp(seconds=seconds, nanos=nanos)
 
 
 class Carts:
@@ -53,10 +34,10 @@ class Carts:
         self._catalog = catalog
 
     def get(self, connection: sqlite3.Connection, tenant: str, cart_id: str) -> cart_service_pb2.GetCartResponse:
-        """The cart; raises CartNotFound."""
-        row = _visible(_load(connection, cart_id), tenant)
+        """The cart; raises NotFound."""
+        row = seen_by(load(connection, cart_id), tenant)
         if row is None:
-            raise CartNotFound("no such cart")
+            raise NotFound("no such cart")
         response = cart_service_pb2.GetCartResponse(version=str(row.version))
         _show(row.body, response.cart)
         return response
@@ -66,15 +47,15 @@ class Carts:
     ) -> cart_service_pb2.ApplyCommandResponse:
         """Execute a command once. `deadline` is on the monotonic clock.
 
-        Raises, all without any effect: CartNotFound, CommandIdReused, VersionMismatch, DeadlinePassed, Malformed.
+        Raises, all without any effect: NotFound, CommandIdReused, VersionMismatch, DeadlinePassed, Malformed.
         """
         if deadline is not None and time.monotonic() >= deadline:
             raise DeadlinePassed("the deadline passed before the command began")
         creates = request.intent.HasField("create_cart")
-        row = _load(connection, request.cart_id)
-        visible = _visible(row, request.context.tenant)
+        row = load(connection, request.cart_id)
+        visible = seen_by(row, request.context.tenant)
         if visible is None and not creates:
-            raise CartNotFound("no such cart")
+            raise NotFound("no such cart")
         body_hash = _meaning(request.intent)
         known = _recall(connection, request.cart_id, request.command_id)
         if known is not None:
@@ -103,7 +84,7 @@ class Carts:
         self, connection: sqlite3.Connection, call: cart_service_pb2.ApplyCommandRequest
     ) -> cart_service_pb2.ResolveCommandResponse:
         """Whether the command was executed. The table of commands knows, so the answer is never UNKNOWN."""
-        row = _visible(_load(connection, call.cart_id), call.context.tenant)
+        row = seen_by(load(connection, call.cart_id), call.context.tenant)
         known = _recall(connection, call.cart_id, call.command_id)
         if known is not None and known.body_hash == _meaning(call.intent):
             return cart_service_pb2.ResolveCommandResponse(
@@ -117,9 +98,9 @@ class Carts:
         self,
         connection: sqlite3.Connection,
         request: cart_service_pb2.ApplyCommandRequest,
-        taken: _Row | None,
-        visible: _Row | None,
-    ) -> _Row:
+        taken: Row | None,
+        visible: Row | None,
+    ) -> Row:
         if taken is not None:
             reason = "the cart id is taken" if visible is not None else "the cart id cannot be used"
             raise Refusal(cart_service_pb2.REJECTION_REASON_CART_EXISTS, reason)
@@ -141,28 +122,29 @@ class Carts:
         )
         if (owner := request.owner.WhichOneof("owner")) is not None:
             setattr(cart, owner, getattr(request.owner, owner))
-        reprice(self._catalog, market, cart)
-        row = _Row(context.tenant, 1, 1, cart.SerializeToString())
+        reprice(self._catalog, Stock(connection), market, cart)
+        row = Row(context.tenant, 1, 1, cart.SerializeToString())
         connection.execute(
             "INSERT INTO carts (id, tenant, version, next_line, body) VALUES (?, ?, ?, ?, ?)", (request.cart_id, *row)
         )
         return row
 
     def _change(
-        self, connection: sqlite3.Connection, request: cart_service_pb2.ApplyCommandRequest, row: _Row
-    ) -> tuple[_Row, str]:
+        self, connection: sqlite3.Connection, request: cart_service_pb2.ApplyCommandRequest, row: Row
+    ) -> tuple[Row, str]:
         cart = cart_pb2.Cart.FromString(row.body)
         if cart.state != cart_pb2.CART_STATE_ACTIVE:
             raise Refusal(cart_service_pb2.REJECTION_REASON_CART_NOT_ACTIVE, "the cart accepts no more changes")
         market = self._catalog.market(cart.country, cart.currency_code)
         if market is None:
             raise LookupError(f"cart {cart.id} is of a market that the shop no longer has")
-        change = CartChange(self._catalog, market, cart, row.next_line, request.channel)
+        stock = Stock(connection)
+        change = CartChange(self._catalog, stock, market, cart, row.next_line, request.channel)
         change.apply(request.intent)
-        reprice(self._catalog, market, cart)
+        reprice(self._catalog, stock, market, cart)
         body = cart.SerializeToString()
         if body != row.body:
-            row = _Row(row.tenant, row.version + 1, change.next_line, body)
+            row = Row(row.tenant, row.version + 1, change.next_line, body)
             connection.execute(
                 "UPDATE carts SET version = ?, next_line = ?, body = ? WHERE id = ?",
                 (row.version, row.next_line, body, request.cart_id),
@@ -177,7 +159,7 @@ class _Outcome(NamedTuple):
     rejection: bytes | None
     line_id: str
 
-    def answer(self, row: _Row | None) -> cart_service_pb2.ApplyCommandResponse:
+    def answer(self, row: Row | None) -> cart_service_pb2.ApplyCommandResponse:
         """The outcome with the cart as it is now."""
         response = cart_service_pb2.ApplyCommandResponse(line_id=self.line_id)
         if row is not None:
@@ -200,12 +182,20 @@ def _show(body: bytes, cart: cart_pb2.Cart) -> None:
     cart.provenance.observed_at.CopyFrom(now())
 
 
-def _load(connection: sqlite3.Connection, cart_id: str) -> _Row | None:
+def load(connection: sqlite3.Connection, cart_id: str) -> Row | None:
+    """The cart, whoever's it is."""
     row = connection.execute("SELECT tenant, version, next_line, body FROM carts WHERE id = ?", (cart_id,)).fetchone()
-    return None if row is None else _Row(*row)
+    return None if row is None else Row(*row)
 
 
-def _visible(row: _Row | None, tenant: str) -> _Row | None:
+def mark_ordered(connection: sqlite3.Connection, row: Row, cart: cart_pb2.Cart) -> None:
+    """An order was made of the cart."""
+    cart.state = cart_pb2.CART_STATE_ORDERED
+    values = (row.version + 1, cart.SerializeToString(), cart.id)
+    connection.execute("UPDATE carts SET version = ?, body = ? WHERE id = ?", values)
+
+
+def seen_by(row: Row | None, tenant: str) -> Row | None:
     """Another tenant's cart does not exist."""
     return row if row is not None and row.tenant == tenant else None
 

@@ -11,10 +11,19 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from legato.commerce.v1 import fulfilment_pb2, line_item_pb2, money_pb2, product_pb2, provenance_pb2, ref_pb2
+from legato.commerce.v1 import (
+    address_pb2,
+    fulfilment_pb2,
+    line_item_pb2,
+    money_pb2,
+    product_pb2,
+    provenance_pb2,
+    ref_pb2,
+)
+from legato_adapters.reference.content import Content
 from legato_adapters.reference.pricing import Promotion
+from legato_adapters.reference.shared import SYSTEM
 
-SYSTEM = "reference"
 # From this many pieces on downwards the shop speaks of little stock.
 LOW_STOCK = 5
 
@@ -51,7 +60,10 @@ class Market:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One sku: prices in units by currency, stock in pieces by location. The online shop sells all of it."""
+    """One sku: prices in units by currency, stock in pieces by location. The online shop sells all of it.
+
+    The stock is what the shop began with: `Stock` knows what orders have left of it.
+    """
 
     sku: str
     product: "Product"
@@ -94,6 +106,8 @@ class DeliveryMethod:
     id: str
     names: _Texts
     prices: Mapping[str, int]
+    location: str = ""
+    """Where the shopper collects the goods; empty where they are delivered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +125,9 @@ class Catalog:
 
     def __init__(self, entries: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         self.locations = {entry["id"]: str(entry["name"]) for entry in entries.get("location", ())}
+        self.addresses = {
+            e["id"]: address_pb2.Address(**e["address"]) for e in entries.get("location", ()) if "address" in e
+        }
         self.markets = [Market(**entry) for entry in entries.get("market", ())]
         self.delivery = [DeliveryMethod(**entry) for entry in entries.get("delivery", ())]
         self.codes = {entry["code"]: _discount_code(entry) for entry in entries.get("discount", ())}
@@ -119,6 +136,7 @@ class Catalog:
         self.by_slug = {product.slug: product for product in self.products}
         self._fulfilments: dict[tuple[str, ...], fulfilment_pb2.Fulfilment] = {}
         self.by_sku = {variant.sku: variant for product in self.products for variant in product.variants}
+        self.content = Content(entries.get("content", ()))
 
     @classmethod
     def load(cls, connection: sqlite3.Connection) -> "Catalog":
@@ -151,6 +169,7 @@ class Catalog:
                     name=in_language(method.names, locale),
                     price=market.money(amount),
                     tax_included=market.tax_included,
+                    location_id=method.location,
                 )
                 if method.id == selected:
                     fulfilment.selected.CopyFrom(option)

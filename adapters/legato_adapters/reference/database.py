@@ -26,6 +26,9 @@ _BUSY_TIMEOUT_S = 5.0
 # `shop` has one JSON document an entry, in the shape of seed_data.toml.
 # `carts.body` is a serialised Cart without provenance; `next_line` makes sure that no line id is used twice.
 # `commands` remembers what became of each command as long as its cart lives: a rejection, or the line it concerned.
+# `effects` does the same for the commands of the other services: the entity concerned, or a rejection.
+# `sold` is what orders took away from the shop's stock, and `orders.taken` what of it was for that order (JSON).
+# The bodies of orders, payments, customers and shipments are messages without provenance.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS shop (
   kind TEXT NOT NULL, position INTEGER NOT NULL, body TEXT NOT NULL,
@@ -38,6 +41,37 @@ CREATE TABLE IF NOT EXISTS commands (
   cart_id TEXT NOT NULL, command_id TEXT NOT NULL, body_hash BLOB NOT NULL, rejection BLOB, line_id TEXT NOT NULL,
   PRIMARY KEY (cart_id, command_id)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS effects (
+  tenant TEXT NOT NULL, service TEXT NOT NULL, command_id TEXT NOT NULL,
+  body_hash BLOB NOT NULL, entity_id TEXT NOT NULL, part_id TEXT NOT NULL, rejection BLOB,
+  PRIMARY KEY (tenant, service, command_id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sold (
+  sku TEXT NOT NULL, location TEXT NOT NULL, steps INTEGER NOT NULL,
+  PRIMARY KEY (sku, location)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS orders (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, cart_id TEXT NOT NULL, customer_id TEXT NOT NULL,
+  taken TEXT NOT NULL, body BLOB NOT NULL,
+  UNIQUE (tenant, cart_id)
+);
+CREATE INDEX IF NOT EXISTS orders_of_customer ON orders (tenant, customer_id, id);
+CREATE TABLE IF NOT EXISTS payments (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, body BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS customers (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, email TEXT NOT NULL, password BLOB NOT NULL,
+  next_address INTEGER NOT NULL, body BLOB NOT NULL,
+  UNIQUE (tenant, email)
+);
+CREATE TABLE IF NOT EXISTS shipments (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, order_id INTEGER NOT NULL, body BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS shipments_of_order ON shipments (order_id, id);
+CREATE TABLE IF NOT EXISTS changes (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, entity INTEGER NOT NULL, entity_id TEXT NOT NULL,
+  native_type TEXT NOT NULL, occurred_ms INTEGER NOT NULL
+);
 """
 
 

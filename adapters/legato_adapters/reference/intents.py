@@ -6,12 +6,14 @@ from typing import assert_never
 from legato.adapter.v1 import cart_service_pb2
 from legato.commerce.v1 import address_pb2, cart_intent_pb2, cart_pb2, line_item_pb2, quantity_pb2
 from legato_adapters.reference.catalog import Catalog, Market, Variant
+from legato_adapters.reference.shared import Malformed
+from legato_adapters.reference.stock import Stock
 
 MAX_LINES = 500
 MAX_STEPS = 1_000_000
 
-_EMAIL = re.compile(r"[^\s@]{1,64}@[^\s@.]+(\.[^\s@.]+)+")
-_COUNTRY = re.compile(r"[A-Z]{2}")
+EMAIL = re.compile(r"[^\s@]{1,64}@[^\s@.]+(\.[^\s@.]+)+")
+COUNTRY = re.compile(r"[A-Z]{2}")
 
 CLAIMED = (
     *("create_cart", "add_line", "set_line_quantity", "remove_line", "add_discount_code", "remove_discount_code"),
@@ -30,15 +32,14 @@ class Refusal(Exception):
         self.rejection = cart_service_pb2.Rejection(reason=reason, message=message, available_steps=available_steps)
 
 
-class Malformed(Exception):
-    """The request breaks the contract, which the hub should have seen."""
-
-
 class CartChange:
     """One intent on its way into a cart. `line_id` tells afterwards which line it made or changed, if any."""
 
-    def __init__(self, catalog: Catalog, market: Market, cart: cart_pb2.Cart, next_line: int, channel: str) -> None:
+    def __init__(
+        self, catalog: Catalog, stock: Stock, market: Market, cart: cart_pb2.Cart, next_line: int, channel: str
+    ) -> None:
         self._catalog = catalog
+        self._stock = stock
         self._market = market
         self._cart = cart
         self._channel = channel
@@ -89,7 +90,7 @@ class CartChange:
         line = next((line for line in self._cart.lines if line.sku == add.sku), None)
         steps = add.quantity.steps + (line.quantity.steps if line is not None else 0)
         _check_unit(add.quantity)
-        _check_quantity(variant, steps)
+        self._check_quantity(variant, steps)
         if line is None:
             line = self._new_line(variant)
         line.quantity.steps = steps
@@ -118,7 +119,7 @@ class CartChange:
         line, share = self._select(selector)
         steps = quantity.steps if share is None else line.quantity.steps - share.steps + quantity.steps
         if steps > line.quantity.steps:
-            _check_quantity(self._catalog.by_sku[line.sku], steps)
+            self._check_quantity(self._catalog.by_sku[line.sku], steps)
         self.line_id = line.id
         if steps == 0:
             self._cart.lines.remove(line)
@@ -168,7 +169,7 @@ class CartChange:
 
     def _set_email(self, email: str) -> None:
         _limit("email", email, 254)
-        if not _EMAIL.fullmatch(email):
+        if not EMAIL.fullmatch(email):
             raise Refusal(cart_service_pb2.REJECTION_REASON_INVALID_FIELD, "email: is no address")
         self._cart.email = email
 
@@ -176,7 +177,7 @@ class CartChange:
         address = wanted.address
         for field, value in address.ListFields():
             _limit(f"address.{field.name}", value, 200)
-        if not address.street or not address.city or not _COUNTRY.fullmatch(address.country):
+        if not address.street or not address.city or not COUNTRY.fullmatch(address.country):
             raise Refusal(
                 cart_service_pb2.REJECTION_REASON_INVALID_FIELD, "address: street, city and country are required"
             )
@@ -200,20 +201,20 @@ class CartChange:
                 return
         raise Refusal(cart_service_pb2.REJECTION_REASON_DELIVERY_OPTION_INVALID, "this cart has no such option")
 
+    def _check_quantity(self, variant: Variant, steps: int) -> None:
+        left = self._stock.left(variant)
+        possible = min(left, MAX_STEPS)
+        if steps > MAX_STEPS:
+            reason = cart_service_pb2.REJECTION_REASON_QUANTITY_LIMIT
+            raise Refusal(reason, f"a line has at most {MAX_STEPS} pieces", possible)
+        if steps > left:
+            reason = cart_service_pb2.REJECTION_REASON_INSUFFICIENT_STOCK
+            raise Refusal(reason, f"{left} in stock", possible)
+
 
 def _check_unit(quantity: quantity_pb2.Quantity) -> None:
     if quantity.unit or quantity.scale:
         raise Refusal(cart_service_pb2.REJECTION_REASON_INVALID_FIELD, "quantity: everything is sold by the piece")
-
-
-def _check_quantity(variant: Variant, steps: int) -> None:
-    possible = min(variant.total_stock, MAX_STEPS)
-    if steps > MAX_STEPS:
-        reason = cart_service_pb2.REJECTION_REASON_QUANTITY_LIMIT
-        raise Refusal(reason, f"a line has at most {MAX_STEPS} pieces", possible)
-    if steps > variant.total_stock:
-        reason = cart_service_pb2.REJECTION_REASON_INSUFFICIENT_STOCK
-        raise Refusal(reason, f"{variant.total_stock} in stock", possible)
 
 
 def _trim_shares(line: line_item_pb2.LineItem) -> None:

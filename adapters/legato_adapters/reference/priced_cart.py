@@ -3,11 +3,12 @@
 from legato.commerce.v1 import cart_pb2, discount_pb2, line_item_pb2, total_pb2
 from legato_adapters.reference.catalog import LOW_STOCK, Catalog, Market, in_language
 from legato_adapters.reference.pricing import Delivery, Goods, LineResult, Result, price
+from legato_adapters.reference.stock import Stock
 
 _LOW_STOCK_TEXT = {"en": "Only {} in stock.", "de": "Nur noch {} auf Lager."}
 
 
-def reprice(catalog: Catalog, market: Market, cart: cart_pb2.Cart) -> None:
+def reprice(catalog: Catalog, stock: Stock, market: Market, cart: cart_pb2.Cart) -> None:
     """Bring everything in the cart that is computed up to date: prices, taxes, totals, delivery options, messages."""
     variants = [catalog.by_sku[line.sku] for line in cart.lines]
     goods = [
@@ -38,12 +39,13 @@ def reprice(catalog: Catalog, market: Market, cart: cart_pb2.Cart) -> None:
 
     cart.ClearField("messages")
     for line, variant in zip(cart.lines, variants, strict=True):
-        if variant.total_stock <= LOW_STOCK:
+        left = stock.left(variant)
+        if left <= LOW_STOCK:
             cart.messages.items.add(
                 severity=cart_pb2.MESSAGE_SEVERITY_INFO,
                 code="LOW_STOCK",
                 path=f"line/{line.id}",
-                text=in_language(_LOW_STOCK_TEXT, cart.locale).format(variant.total_stock),
+                text=in_language(_LOW_STOCK_TEXT, cart.locale).format(left),
             )
 
 

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import tomllib
+from datetime import datetime
 from importlib import resources
 
 
@@ -12,7 +13,7 @@ def seed(connection: sqlite3.Connection) -> None:
         return
     text = (resources.files("legato_adapters.reference") / "seed_data.toml").read_text(encoding="utf-8")
     rows = [
-        (kind, position, json.dumps(entry, ensure_ascii=False))
+        (kind, position, json.dumps(entry, ensure_ascii=False, default=datetime.isoformat))
         for kind, entries in tomllib.loads(text).items()
         for position, entry in enumerate(entries)
     ]
