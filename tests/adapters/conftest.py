@@ -53,7 +53,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def reference_options(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
-    return {"path": str(tmp_path_factory.mktemp("reference") / "shop.db")}
+    path = str(tmp_path_factory.mktemp("reference") / "shop.db")
+    return {"path": path, "webhook_secret": "a secret of the tests"}
 
 
 @pytest.fixture(scope="session")

@@ -67,6 +67,8 @@ class Shop:
     """Codes that are unknown or have expired."""
     address: Mapping[str, str] = field(default_factory=dict)
     """A shipping address that the backend accepts and delivers to."""
+    tokens: Mapping[str, str] = field(default_factory=dict)
+    """With PAYMENT: what stands for cards that pay ("pays"), decline ("declines") and ask first ("challenges")."""
 
     def __str__(self) -> str:
         return self.name
@@ -116,6 +118,7 @@ REFERENCE = Shop(
         "city": "Berlin",
         "country": "DE",
     },
+    tokens={"pays": "tok_visa", "declines": "tok_declined", "challenges": "tok_challenge"},
 )
 
 VENDURE = Shop(

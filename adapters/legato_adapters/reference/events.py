@@ -5,6 +5,7 @@ What a cart's own commands do is not reported, save that it was ordered: nobody 
 
 import hashlib
 import hmac
+import json
 import re
 import sqlite3
 import time
@@ -81,8 +82,11 @@ def parse_webhook(secret: str, headers: Mapping[str, str], body: bytes) -> event
         raise BadSignature("the signature is too old")
     response = event_service_pb2.ParseWebhookResponse()
     try:
-        json_format.Parse(body, response, ignore_unknown_fields=True)
-    except (json_format.ParseError, UnicodeDecodeError) as error:
+        document = json.loads(body)
+        if not isinstance(document, dict):
+            raise ValueError("no object")
+        json_format.ParseDict(document, response, ignore_unknown_fields=True)
+    except (ValueError, RecursionError, json_format.ParseError) as error:
         raise Malformed("the body is not what this backend sends") from error
     return response
 
