@@ -17,6 +17,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from legato.contract import CONTRACT_VERSIONS
 from legato.orchestrator.v1 import (
     admin_service_pb2,
     admin_service_pb2_grpc,
@@ -28,7 +29,6 @@ from legato_hub.access import Access
 from legato_hub.admin import AdminService
 from legato_hub.amend import Amender
 from legato_hub.auth import TokenAuthority, credential_verifier
-from legato_hub.backend import CONTRACT_VERSION
 from legato_hub.backends import Backends
 from legato_hub.cart_backend import CartBackend
 from legato_hub.cart_commands import CartCommands
@@ -297,8 +297,8 @@ class Hub:
 
     @property
     def build(self) -> tuple[str, str]:
-        """Version of the adapter contract, and the storage's scheme."""
-        return CONTRACT_VERSION, self._config.storage.url.partition(":")[0]
+        """Newest version of the adapter contract that is spoken, and the storage's scheme."""
+        return CONTRACT_VERSIONS[0], self._config.storage.url.partition(":")[0]
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         self._background.append(asyncio.create_task(work))

@@ -65,7 +65,7 @@ async def test_a_sound_hub_gets_nothing_but_ok(tmp_path: Path) -> None:
     assert {c for c, f in found.items() if f.verdict is not Verdict.OK} <= theirs, found
     assert Verdict.FAILED not in {f.verdict for f in found.values()}
     assert hub.hub._storage.epoch in found["storage"].seen
-    assert "contract 1" in found["backend reference"].seen
+    assert "contract 1.1" in found["backend reference"].seen
     assert found["replication"].seen.endswith("no replica")
 
 

@@ -6,10 +6,13 @@ import grpc.aio
 
 from legato.adapter.v1 import identity_service_pb2
 from legato.hosting import AdapterLoadError
-from legato_hub.backend import Backend, EmbeddedBackend, fault_of, text_of
+from legato_hub.backend import Backend, EmbeddedBackend, text_of
 from legato_hub.config import BackendConfig
 from legato_hub.doctor.report import Finding, Verdict
+from legato_hub.introduction import CART, UnusableAdapter, introduced, introduction, word_of
 from legato_hub.remote_backend import REMOTE_SCHEME, RemoteBackend
+
+_UPDATE = "update the adapter or the hub, so that both speak one contract"
 
 
 async def backend(name: str, config: BackendConfig, timeout_s: float) -> AsyncIterator[Finding]:
@@ -37,19 +40,19 @@ async def backend(name: str, config: BackendConfig, timeout_s: float) -> AsyncIt
 async def _asked(check: str, config: BackendConfig, adapter: Backend, timeout_s: float) -> AsyncIterator[Finding]:
     patience = timeout_s * 0.4
     try:
-        info = await adapter.identity.GetInfo(identity_service_pb2.GetInfoRequest(), timeout=patience)
+        info = introduced(await adapter.identity.GetInfo(introduction(), timeout=patience))
+    except UnusableAdapter as error:
+        yield Finding(check, Verdict.FAILED, str(error), _UPDATE)
+        return
     except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+            yield Finding(check, Verdict.FAILED, text_of(error), _UPDATE)
+            return
         remedy = f"start the adapter at {config.adapter}, or correct the address; the hub finds it again by itself"
         yield Finding(check, Verdict.FAILED, f"the adapter does not answer: {text_of(error)}", remedy)
         return
-    if fault := fault_of(info):
-        yield Finding(check, Verdict.FAILED, fault, "update the adapter or the hub, so that both speak one contract")
-        return
-    words = [
-        identity_service_pb2.Capability.Name(value).removeprefix("CAPABILITY_").lower() for value in info.capabilities
-    ]
-    effects = identity_service_pb2.EffectClass.Name(info.effect_class).removeprefix("EFFECT_CLASS_").lower()
-    seen = f"{info.name} {info.version}, contract {info.contract_version}, {', '.join(words)}, effects {effects}"
+    words = ", ".join(map(word_of, info.capabilities))
+    seen = f"{info.name} {info.version}, contract {info.contract_version}, {words}, effects {_effects(info)}"
     try:
         await adapter.identity.Probe(identity_service_pb2.ProbeRequest(), timeout=patience)
     except grpc.aio.AioRpcError as error:
@@ -59,3 +62,17 @@ async def _asked(check: str, config: BackendConfig, adapter: Backend, timeout_s:
         yield Finding(check, Verdict.FAILED, said, remedy)
         return
     yield Finding(check, Verdict.OK, seen)
+
+
+def _effects(info: identity_service_pb2.GetInfoResponse) -> str:
+    """The effect class, or the one of each capability where they differ."""
+    classes = {CART: info.effect_class} if CART in info.capabilities else {}
+    classes.update((claim.capability, claim.effect_class) for claim in info.command_claims)
+    if len(distinct := set(classes.values())) == 1:
+        return _word(distinct.pop())
+    return ", ".join(f"{word_of(capability)} {_word(its_class)}" for capability, its_class in classes.items()) or "none"
+
+
+def _word(effect_class: int) -> str:
+    known = identity_service_pb2.EffectClass.DESCRIPTOR.values_by_number.get(effect_class)
+    return str(effect_class) if known is None else known.name.removeprefix("EFFECT_CLASS_").lower()

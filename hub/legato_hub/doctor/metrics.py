@@ -8,7 +8,7 @@ from urllib.request import urlopen
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from legato_hub.backend import CONTRACT_VERSION
+from legato.contract import CONTRACT_VERSIONS
 from legato_hub.doctor.report import Finding, Verdict
 
 NAME = "metrics"
@@ -59,7 +59,7 @@ def _build(now: Samples) -> Finding:
         if name == "legato_build_info":
             told = dict(labels)
             seen = f"the hub is legato {told['version']}, adapter contract {told['contract']}, on {told['storage']}"
-            if (told["version"], told["contract"]) == (version("legato"), CONTRACT_VERSION):
+            if (told["version"], told["contract"]) == (version("legato"), CONTRACT_VERSIONS[0]):
                 return Finding("version", Verdict.OK, seen)
             remedy = "this doctor is of another version: its thresholds and checks are those of its own"
             return Finding("version", Verdict.WARNING, f"{seen}; this is {version('legato')}", remedy)
