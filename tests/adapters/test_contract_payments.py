@@ -6,7 +6,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from legato.adapter.v1 import payment_service_pb2
+from legato.adapter.v1 import order_service_pb2, payment_service_pb2
 from legato.commerce.v1 import order_pb2, payment_pb2
 from legato.protocol.ids import new_id
 from legato_adapters.reference import answer_challenge
@@ -191,10 +191,13 @@ async def test_an_order_knows_what_became_of_its_payment(shopper: Shopper) -> No
 async def test_an_order_is_not_paid_by_what_holds_nothing(shopper: Shopper) -> None:
     user = await shopper.cart()
     payment = await shopper.pay(shopper.to_authorize(grand_total(user), cart_id=user.cart_id))
+    half = await shopper.pay(shopper.to_authorize(grand_total(user) // 2, cart_id=user.cart_id))
+    elsewhere = await shopper.pay(shopper.to_authorize(grand_total(user)))
     await shopper.pay(shopper.payment_call(void={"payment_id": payment.id}))
-    for payment_id in (payment.id, "nonsense"):
-        claimed = order_pb2.OrderPayment(
-            payment_id=payment_id, system=payment.refs[0].system, authorized=payment.authorized
-        )
-        answer = await shopper.stubs.order.ApplyOrderCommand(shopper.to_order(user, claimed), timeout=TIMEOUT_S)
-        assert answer.HasField("rejection")
+    for ids in ([payment.id], ["nonsense"], [half.id], [half.id, half.id], [elsewhere.id]):
+        claimed = [
+            order_pb2.OrderPayment(payment_id=payment_id, system=payment.refs[0].system, authorized=payment.authorized)
+            for payment_id in ids
+        ]
+        answer = await shopper.stubs.order.ApplyOrderCommand(shopper.to_order(user, *claimed), timeout=TIMEOUT_S)
+        assert answer.rejection.reason == order_service_pb2.ORDER_REJECTION_REASON_PAYMENT_MISMATCH

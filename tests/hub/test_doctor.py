@@ -24,6 +24,7 @@ from legato_hub.doctor.report import Finding, Verdict, run
 from legato_hub.doctor.storage import server_findings
 from legato_hub.telemetry.exposition import exposed
 from legato_hub.telemetry.metrics import registry
+from tests.hub.sample_backend import create, served
 from tests.storage.valkey_servers import client, free_port, own_server, stopped
 from tests.support import wayward
 from tests.support.adapter_process import running_adapter
@@ -189,6 +190,27 @@ async def test_a_remote_adapter_alive_and_dead(tmp_path: Path) -> None:
     assert alive.verdict is Verdict.OK
     assert gone.verdict is Verdict.FAILED
     assert "does not answer" in gone.seen
+
+
+async def test_adapters_of_another_contract(tmp_path: Path) -> None:
+    for sample in (create(name="far", contract_version="2"), create(name="far", spoken=("2",))):
+        async with served(sample) as port:
+            config, target = dead(only_backend(hub_config(tmp_path), BackendConfig(adapter=f"grpc://127.0.0.1:{port}")))
+            found = by_check(await examine(config, target, "x", TIMEOUT_S))["backend reference"]
+        assert found.verdict is Verdict.FAILED
+        assert "'2'" in found.seen
+        assert "so that both speak one contract" in found.remedy
+
+
+async def test_an_effect_class_a_capability_is_told(tmp_path: Path) -> None:
+    commands = {"PAYMENT": "KEYED"}
+    sample = create(name="far", capabilities=("CART", "PAYMENT"), effect_class="ABSOLUTE", commands=commands)
+    sample.info.capabilities.append(4_711)  # type: ignore[arg-type]
+    async with served(sample) as port:
+        config, target = dead(only_backend(hub_config(tmp_path), BackendConfig(adapter=f"grpc://127.0.0.1:{port}")))
+        found = by_check(await examine(config, target, "x", TIMEOUT_S))["backend reference"]
+    assert found.verdict is Verdict.OK
+    assert "cart, payment, 4711, effects cart absolute, payment keyed" in found.seen
 
 
 async def test_an_adapter_whose_system_refuses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

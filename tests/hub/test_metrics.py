@@ -99,7 +99,7 @@ async def test_what_a_hub_does_moves_its_metrics(tmp_path: Path, port: int) -> N
     assert after[("legato_ready", ())] == 1
     assert after[("legato_draining", ())] == 0
     assert after[("legato_adapter_ready", (("backend", "reference"),))] == 1
-    assert after[("legato_build_info", (("contract", "1"), ("storage", "sqlite"), ("version", "0.1.0")))] == 1
+    assert after[("legato_build_info", (("contract", "1.1"), ("storage", "sqlite"), ("version", "0.1.0")))] == 1
     assert after[("process_memory_usage_bytes", ())] > 10_000_000
     assert after[("process_cpu_time_seconds_total", (("mode", "user"),))] > 0
     assert ("legato_streams", ()) not in gone

@@ -82,8 +82,8 @@ class Orders:
         variants = [self._catalog.by_sku[line.sku] for line in cart.lines]
         short = [
             f"line/{line.id}"
-            for line, variant in zip(cart.lines, variants, strict=True)
-            if line.quantity.steps > stock.left(variant)
+            for line, left in zip(cart.lines, stock.left_of(variants), strict=True)
+            if line.quantity.steps > left
         ]
         if short:
             raise _refuse(_Reason.ORDER_REJECTION_REASON_INSUFFICIENT_STOCK, "not enough in stock", *short)
@@ -144,11 +144,12 @@ def _check_payments(
         return
     total = _grand_total(cart.totals)
     amounts = [
-        holding(connection, tenant, payment.payment_id) if payment.system == SYSTEM else payment.authorized
+        holding(connection, tenant, payment.payment_id, cart.id) if payment.system == SYSTEM else payment.authorized
         for payment in given
     ]
     same_kind = all((a.currency_code, a.scale) == (total.currency_code, total.scale) for a in amounts)
-    if not same_kind or sum(amount.units for amount in amounts) != total.units:
+    twice = len({(payment.system, payment.payment_id) for payment in given}) < len(given)
+    if twice or not same_kind or sum(amount.units for amount in amounts) != total.units:
         reason = _Reason.ORDER_REJECTION_REASON_PAYMENT_MISMATCH
         raise _refuse(reason, "the payments are not what the cart costs")
 

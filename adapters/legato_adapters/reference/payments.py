@@ -175,11 +175,13 @@ def get(connection: sqlite3.Connection, tenant: str, payment_id: str) -> payment
     return payment_service_pb2.GetPaymentResponse(payment=_load(connection, tenant, payment_id).message())
 
 
-def holding(connection: sqlite3.Connection, tenant: str, payment_id: str) -> money_pb2.Money:
-    """What a payment holds or took for its shopper's order; nothing if there is no such payment, or it does not."""
+def holding(connection: sqlite3.Connection, tenant: str, payment_id: str, cart_id: str) -> money_pb2.Money:
+    """What a payment holds or took for a cart; nothing if there is no such payment, or it is for another cart."""
     try:
         payment = _load(connection, tenant, payment_id).message()
     except NotFound:
+        return money_pb2.Money()
+    if payment.cart_id != cart_id:
         return money_pb2.Money()
     if payment.state == payment_pb2.PAYMENT_STATE_CAPTURED:
         return payment.captured

@@ -38,8 +38,7 @@ def reprice(catalog: Catalog, stock: Stock, market: Market, cart: cart_pb2.Cart)
     _write_totals(market, cart.totals, result, sources, tax_label, has_delivery=delivery is not None)
 
     cart.ClearField("messages")
-    for line, variant in zip(cart.lines, variants, strict=True):
-        left = stock.left(variant)
+    for line, left in zip(cart.lines, stock.left_of(variants), strict=True):
         if left <= LOW_STOCK:
             cart.messages.items.add(
                 severity=cart_pb2.MESSAGE_SEVERITY_INFO,
