@@ -86,7 +86,7 @@ async def shop(hub: RunningHub, secrets: list[str]) -> None:
         async def faulty(*_: Any, **__: Any) -> Any:
             raise AssertionError(f"unforeseen: {EMAIL}")
 
-        storage.begin = faulty
+        storage.begin, storage.load = faulty, kept[1]
         assert (await phone.execute(_email(hub, cart))).outcome == command_pb2.OUTCOME_NOT_ACCEPTED
         storage.begin, storage.load = kept
 
