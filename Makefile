@@ -48,8 +48,8 @@ test: setup $(VENDURE) lint ## everything: set-up, lint, all tests
 	pytest -n 2 --dist loadfile
 
 .PHONY: robustness
-robustness: setup ## every fault against real hubs, and the promises that must hold all the same
-	@python -m tests.robustness
+robustness: setup ## every fault against real hubs, and the promises that must hold all the same; SEED=n for another course
+	@python -m tests.robustness $(if $(SEED),--seed $(SEED))
 
 .PHONY: mutants
 mutants: setup ## hubs that break one promise each, all of which the robustness suite must catch

@@ -19,7 +19,7 @@ class Valkey:
         self._stack = contextlib.ExitStack()
         self._primary: Any = None
         self._replica: Any = None
-        self._feeds: list[_Feed] = []
+        self._feeds: list[Feed] = []
 
     async def __aenter__(self) -> "Valkey":
         self._primary = await asyncio.to_thread(self._stack.enter_context, servers.own_server())
@@ -66,7 +66,11 @@ class Valkey:
         self._replication.down.stall()
 
     async def fail_over(self) -> None:
-        """The primary dies, and the replica takes its place with what it has."""
+        """The primary dies, and the replica takes its place with what it has. Raise RuntimeError if that is all."""
+        with servers.client(self._primary.port) as ahead, servers.client(self._replica.port) as behind:
+            written = ahead.info("replication")["master_repl_offset"]
+            if behind.info("replication")["slave_repl_offset"] >= written:
+                raise RuntimeError("the replica does not lag")
         self._primary._process.kill()
         self._primary._process.wait()
         with servers.client(self._replica.port) as server:
@@ -76,7 +80,11 @@ class Valkey:
         self.proxy.cut()
 
     def silence(self, how: str) -> None:
-        """On the subscriptions that are open now nothing comes any more (`dead`), or no message (`forgetful`)."""
+        """On the subscriptions that are open now nothing comes any more (`dead`), or no message (`forgetful`).
+
+        Raise RuntimeError if there is none."""
+        if not self._feeds:
+            raise RuntimeError("no hub subscribes")
         for feed in self._feeds:
             feed.how = how
 
@@ -84,11 +92,11 @@ class Valkey:
         """What may change what comes back on a connection; none for one that does not subscribe."""
         if b"SSUBSCRIBE" not in said.upper():
             return None
-        self._feeds.append(_Feed())
+        self._feeds.append(Feed())
         return self._feeds[-1]
 
 
-class _Feed:
+class Feed:
     """What comes back on a connection that subscribes. RESP2 pushes: `*3 $8 smessage $N channel $M data`."""
 
     def __init__(self) -> None:
@@ -103,17 +111,17 @@ class _Feed:
         kept = []
         data, self._rest = self._rest + data, b""
         while data:
-            end = _end_of_reply(data)
+            end = end_of_reply(data)
             if end == 0:
                 self._rest = data
                 break
-            if b"smessage" not in data[:32]:
+            if b"smessage" not in data[: min(end, 32)]:
                 kept.append(data[:end])
             data = data[end:]
         return b"".join(kept)
 
 
-def _end_of_reply(data: bytes, at: int = 0) -> int:
+def end_of_reply(data: bytes, at: int = 0) -> int:
     """Where the reply that begins at `at` ends; 0 if it is not all there."""
     line = data.find(b"\r\n", at)
     if line < 0:
@@ -125,7 +133,7 @@ def _end_of_reply(data: bytes, at: int = 0) -> int:
         return at if at <= len(data) else 0
     if kind in (b"*", b">"):
         for _ in range(int(size)):
-            at = _end_of_reply(data, at)
+            at = end_of_reply(data, at)
             if at == 0:
                 return 0
     return at

@@ -151,7 +151,8 @@ class World:
             self.recorder.record("memory", hub.name, bytes=hub.memory())
 
     def fault(self, deed: str, *affects: str) -> None:
-        """Tell the history what is done now, and to whom: names of hubs and clients; none for everybody."""
+        """Tell the history what is done now, and to whom: names of hubs and clients, whose streams
+        may end of it, or of something that is neither; no name for everybody."""
         self.recorder.record("fault", deed=deed, affects=list(affects))
 
     def healed(self) -> None:

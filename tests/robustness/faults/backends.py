@@ -38,5 +38,5 @@ async def broken_link(setting: Setting, folder: Path) -> None:
 
 FAULTS = {
     "lost-answers": Fault(lost_answers, classes=EVERY_CLASS),
-    "broken-link": Fault(broken_link, classes=EVERY_CLASS, engines=("sqlite",)),
+    "broken-link": Fault(broken_link, classes=EVERY_CLASS),
 }

@@ -51,7 +51,7 @@ async def unruly(setting: Setting, folder: Path) -> None:
     """Commands come twice, in another order, on two connections at once, with an id that was used, or too late."""
     async with running(setting, folder) as world:
         clients = await members(world)
-        world.fault(f"commands come {setting.variant}", *(client.name for client in clients))
+        world.fault(f"commands come {setting.variant}", "commands")
         if setting.variant == "old":
             await _old(world, clients[0])
         else:
@@ -93,7 +93,7 @@ async def clock_jumps(setting: Setting, folder: Path) -> None:
     async with running(setting, folder) as world:
         clients = await members(world)
         hub = world.hubs[0]
-        world.fault(f"the clock of a {setting.variant} jumps")
+        world.fault(f"the clock of a {setting.variant} jumps", "clock")
         work = shopping(world, clients, 30)
         for jump in (3 * HOUR_MS, -2 * HOUR_MS, 30 * MINUTE_MS, 0):
             await asyncio.sleep(world.rng.uniform(0.1, 0.5))

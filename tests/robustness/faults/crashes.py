@@ -26,7 +26,7 @@ async def kill_on_the_write_path(setting: Setting, folder: Path) -> None:
     async with running(setting, folder, failpoints=_later(setting.variant)) as world:
         clients = await members(world)
         hub = world.hubs[0]
-        world.fault(f"{hub.name} dies at {setting.variant}")
+        world.fault(f"{hub.name} dies at {setting.variant}", hub.name)
         work = shopping(world, clients, COMMANDS)
         await hub.ended()
         await world.start(hub)
@@ -39,7 +39,7 @@ async def kill_while_resolving(setting: Setting, folder: Path) -> None:
     async with running(setting, folder, failpoints=_later("write.after_adapter"), others=resolving) as world:
         clients = await members(world)
         first, last = world.hubs[0], world.hubs[-1]
-        world.fault(f"{first.name} dies, then {last.name}")
+        world.fault(f"{first.name} dies, then {last.name}", first.name, last.name)
         work = shopping(world, clients, COMMANDS)
         await first.ended()
         if first is last:
@@ -97,7 +97,7 @@ async def gone_for_good(setting: Setting, folder: Path) -> None:
         hub = world.hubs[0]
         lost = world.client("lost", hubs=[hub])
         await lost.until(lost.connected.is_set)
-        world.fault(f"{hub.name} and a client die at {setting.variant}")
+        world.fault(f"{hub.name} and a client die at {setting.variant}", hub.name)
         lost.submit(workload.command(world.rng, world.carts[0], workload.add("TENT", 5)))
         await hub.ended()
         await world.dismiss(lost, forever=True)

@@ -31,7 +31,7 @@ async def real_client(setting: Setting, folder: Path) -> None:
             entered = sdk_client(name, token, (hub.name, hub.proxy.port), world.carts, world.recorder, rng)
             clients.append(await stack.enter_async_context(entered))
         world.also_served(clients)
-        world.fault(f"real clients: {setting.variant}")
+        world.fault(f"real clients: {setting.variant}", hub.name)
         work = asyncio.create_task(_shop(world, clients))
         if kill:
             await hub.ended()

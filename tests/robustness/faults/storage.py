@@ -13,7 +13,7 @@ async def restart(setting: Setting, folder: Path) -> None:
     async with running(setting, folder) as world:
         clients = await members(world)
         assert world.valkey is not None
-        world.fault(f"Valkey restarts: {setting.variant}")
+        world.fault(f"Valkey restarts: {setting.variant}", "valkey")
         work = shopping(world, clients, 25)
         await world.results(clients[0], world.rng.randint(5, 15))
         await world.valkey.restart(kill=setting.variant == "killed")
@@ -25,7 +25,7 @@ async def failover(setting: Setting, folder: Path) -> None:
     async with running(setting, folder, replicated=True) as world:
         assert world.valkey is not None
         clients = await members(world)
-        world.fault("Valkey fails over to a replica that lags")
+        world.fault("Valkey fails over to a replica that lags", "valkey")
         work = shopping(world, clients, 30)
         await world.results(clients[0], world.rng.randint(3, 10))
         world.valkey.lag()
