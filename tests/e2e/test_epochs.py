@@ -180,6 +180,35 @@ async def test_a_command_whose_result_was_lost_is_not_executed_again(tmp_path: P
         assert [line.quantity.steps for line in answer.cart.lines] == [8]
 
 
+@pytest.mark.parametrize("effect_class", CLASSES)
+async def test_a_command_that_was_done_is_not_refused_because_the_epoch_is_another(
+    tmp_path: Path, effect_class: str
+) -> None:
+    """What would be refused by what the hub knows now may have been executed when it did not know that."""
+    lost = command_pb2.Command()
+
+    async def meanwhile(stream: Stream, cart: str) -> None:
+        lost.CopyFrom(add(cart, 3, 5))
+        lost.expected.CopyFrom(stream.cursors["s"])
+        lost.on_conflict = command_pb2.CONFLICT_POLICY_FAIL
+        assert (await stream.execute(lost)).outcome == command_pb2.OUTCOME_APPLIED
+
+    async with failed_over(tmp_path, effect_class, meanwhile) as (_, stream, cart):
+        lost.resent = True
+        result = await stream.execute(lost)
+        remembers = effect_class in ("KEYED", "MARKED")
+        assert result.outcome == (command_pb2.OUTCOME_APPLIED if remembers else command_pb2.OUTCOME_UNKNOWN)
+        assert (await stream.execute(lost)).replayed
+        # One that the backend has not executed is refused as ever.
+        other = add(cart, 4, 2, resent=True)
+        other.expected.CopyFrom(lost.expected)
+        refused = await stream.execute(other)
+        reason = error_pb2.ERROR_REASON_EPOCH_MISMATCH if remembers else error_pb2.ERROR_REASON_OUTCOME_UNKNOWN
+        assert refused.error.reason == reason
+        assert ledger.effects(str(tmp_path / "ledger.sqlite3"))[lost.command_id] == 1
+        assert other.command_id not in ledger.effects(str(tmp_path / "ledger.sqlite3"))
+
+
 async def test_a_watched_cart_is_read_again_after_a_failover(tmp_path: Path) -> None:
     async def meanwhile(stream: Stream, cart: str) -> None:
         await stream.execute(add(cart, 3, 5))
