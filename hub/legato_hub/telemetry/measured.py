@@ -25,16 +25,13 @@ def measured(storage: _Storage) -> _Storage:
 
 
 async def _call(name: str, operation: Callable[..., Awaitable[Any]], *arguments: Any, **named: Any) -> Any:
-    if tracer.recording():
-        with tracer.span(f"storage.{name}"):
-            return await _timed(name, operation, *arguments, **named)
-    return await _timed(name, operation, *arguments, **named)
-
-
-async def _timed(name: str, operation: Callable[..., Awaitable[Any]], *arguments: Any, **named: Any) -> Any:
     start = time.monotonic()
     try:
-        answer = await operation(*arguments, **named)
+        if tracer.recording():
+            with tracer.span(f"storage.{name}"):
+                answer = await operation(*arguments, **named)
+        else:
+            answer = await operation(*arguments, **named)
     except Exception:
         STORAGE.record(time.monotonic() - start, name, "error")
         raise
