@@ -1,6 +1,6 @@
 """Finds what an identity asks for, if it exists for it."""
 
-from legato.commerce.v1 import cart_pb2, session_pb2
+from legato.commerce.v1 import session_pb2
 from legato.protocol import resources as names
 from legato.protocol.resources import Kind, Resource
 from legato_hub import directory
@@ -50,7 +50,7 @@ class Access:
         """Whether a loaded cart exists for this identity."""
         if not cart.exists:
             return False
-        head = cart_pb2.Cart.FromString(cart.entries["cart"])
+        head = cart.head()
         own_session = {}
         if identity.kind is IdentityKind.SHOPPER:
             own_session = (await self._resources.get(names.session(identity.subject))).entries

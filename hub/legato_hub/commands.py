@@ -201,7 +201,7 @@ class Commands:
         creates = command.cart.HasField("create_cart")
         if live.revision or not creates:
             await self._access.cart(caller.identity, resource.id)
-            head = cart_pb2.Cart.FromString(live.entries["cart"])
+            head = live.head()
             call.context.store, call.context.country, call.context.locale = head.store, head.country, head.locale
             call.context.currency_code = head.currency_code
         elif fault is None:

@@ -88,6 +88,7 @@ class Live:
         self._tail_bytes = 0
         self._merged: dict[int, SharedDelta | None] = {}
         self._snapshot: tuple[bytes, bytes] | None = None
+        self._head: cart_pb2.Cart | None = None
         self._cart: tuple[Cursor, cart_pb2.Cart] | None = None
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._early: list[Update] | None = None
@@ -160,7 +161,7 @@ class Live:
     def _revised(self) -> None:
         # Nothing made of an earlier revision lingers: what it was made of may have been erased.
         self._merged.clear()
-        self._snapshot = self._cart = self.answer = None
+        self._snapshot = self._head = self._cart = self.answer = None
         for subscriber in list(self.subscribers):
             subscriber.revised()
         if self._waiters:
@@ -201,6 +202,12 @@ class Live:
         if self._snapshot is None:
             self._snapshot = state.entries_to_bytes(self.entries), state.digest(self.entries)
         return self._snapshot
+
+    def head(self) -> cart_pb2.Cart:
+        """The cart without its parts, parsed once a revision; not to be changed. KeyError unless it is a cart."""
+        if self._head is None:
+            self._head = cart_pb2.Cart.FromString(self.entries["cart"])
+        return self._head
 
     def cart(self) -> cart_pb2.Cart:
         """The cart that the entities describe, assembled once a revision; not to be changed."""

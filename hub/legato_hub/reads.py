@@ -171,7 +171,7 @@ class Reads:
             stale = keys if live.tombstone else [directory.carts_of(identity)] if live.exists else []
             await asyncio.gather(*(self._storage.remove(key, live.name.removeprefix("carts/")) for key in stale))
             return False
-        head = cart_pb2.Cart.FromString(live.entries["cart"])
+        head = live.head()
         fits = request.state in (cart_pb2.CART_STATE_UNSPECIFIED, head.state)
         return fits and request.customer_id in ("", head.customer_id)
 

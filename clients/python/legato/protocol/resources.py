@@ -1,6 +1,7 @@
 """Names of resources: `carts/{id}`, `sessions/{id}`, `sessions/{id}/active_cart`."""
 
 import enum
+from functools import lru_cache
 from typing import NamedTuple
 
 from legato.protocol.ids import is_uuid7
@@ -42,6 +43,8 @@ def active_cart(session_id: str) -> str:
     return f"sessions/{session_id}/active_cart"
 
 
+# A command's name is looked at by each who takes it on, and the same names come again and again.
+@lru_cache(4_096)
 def parse(name: str) -> Resource:
     """Raise ValueError, with a text for the caller, unless `name` is the name of a resource."""
     match name.split("/"):
