@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from legato.commerce.v1 import cart_pb2
 from legato.orchestrator.v1 import stream_pb2
 from legato.protocol import state
 from legato.protocol.state import Delta
@@ -53,6 +54,21 @@ def test_the_tail_is_bounded_in_number_and_in_bytes(monkeypatch: pytest.MonkeyPa
     live.update(update(6, Delta({"line/1": b"x" * 2_000})))
     # The newest stays however large it is: everybody who is up to date needs just that.
     assert [live.reaches(since) for since in (4, 5, 6)] == [False, True, True]
+
+
+def test_the_head_is_that_of_the_present_state() -> None:
+    def head(owner: str) -> dict[str, bytes]:
+        return {"cart": cart_pb2.Cart(customer_id=owner).SerializeToString()}
+
+    live = Live("carts/x", "e")
+    live.update(update(1, Delta(head("a"))))
+    assert live.head().customer_id == "a"
+    live.update(update(2, Delta(head("b"))))
+    assert live.head().customer_id == "b"
+    live.replace(Loaded(Cursor("e", 2), head("c")))
+    assert live.head().customer_id == "c"
+    live.replace(Loaded(Cursor("other", 1), head("d")))
+    assert live.head().customer_id == "d"
 
 
 def test_a_revision_that_comes_twice_is_one() -> None:
