@@ -81,7 +81,7 @@ async def test_a_dead_port(tmp_path: Path) -> None:
 async def test_a_stopped_hub_takes_connections_and_does_not_answer(tmp_path: Path) -> None:
     async with hub_process(tmp_path) as (process, _):
         os.kill(process.process.pid, signal.SIGSTOP)
-        os.waitid(os.P_PID, process.process.pid, os.WSTOPPED | os.WNOWAIT)
+        os.waitid(os.P_PID, process.process.pid, os.WSTOPPED | os.WNOWAIT)  # noqa: ASYNC222  # at once, or soon
         config = hub_config(tmp_path / "elsewhere")
         found = by_check(await examine(config, f"127.0.0.1:{process.port}", "x", TIMEOUT_S))
         os.kill(process.process.pid, signal.SIGCONT)
