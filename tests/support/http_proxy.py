@@ -93,14 +93,14 @@ class HttpProxy:
         rules = self._rules.get(operation)
         reply = await (rules.pop(0)(forward) if rules else forward())
         if reply is None or reply.length is not None:
-            return await _cut(request, reply)
+            return await cut(request, reply)
         return web.Response(body=reply.body, status=reply.status, headers=reply.headers)
 
 
 _KEPT = ("content-type", "content-encoding", "vendure-auth-token")
 
 
-async def _cut(request: web.Request, reply: Reply | None) -> web.StreamResponse:
+async def cut(request: web.Request, reply: Reply | None) -> web.StreamResponse:
     response = web.StreamResponse()
     if reply is not None:
         response = web.StreamResponse(

@@ -10,12 +10,12 @@ import grpc
 
 from legato.adapter.v1 import cart_service_pb2, request_context_pb2
 from legato.commerce.v1 import cart_pb2, ref_pb2
+from legato_adapters.http.lanes import Lanes
 from legato_adapters.vendure import intents, queries
 from legato_adapters.vendure.api import MUTATION_TIMEOUT_S, ApiError, Busy, NoAnswer, Refused, VendureApi, left
 from legato_adapters.vendure.channel import Channel, Channels
 from legato_adapters.vendure.conversation import Conversation, Inactive, Json
 from legato_adapters.vendure.failure import Failure
-from legato_adapters.vendure.lanes import Lanes
 from legato_adapters.vendure.mapping import OPEN_STATES, SYSTEM, CartMapping
 from legato_adapters.vendure.notebook import Notebook
 from legato_adapters.vendure.skus import Skus
