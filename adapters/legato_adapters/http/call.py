@@ -37,13 +37,14 @@ class Call:
         """A call that nobody asked for, such as fetching a token."""
         return cls(time.monotonic() + seconds)
 
-    def to_the_end(self, seconds: float) -> "Call":
-        """The same call for a change that is followed to its end, whatever its caller's deadline; it has `seconds`.
+    def see_through(self, seconds: float) -> None:
+        """From here on a change is followed to its end, whatever the caller's deadline; it has `seconds`.
 
         Raises NotSent when the caller's time is over before it began.
         """
-        self.left(seconds)
-        return Call(time.monotonic() + seconds, self.traceparent)
+        if not self.touched:
+            self.left(seconds)
+        self.deadline = time.monotonic() + seconds
 
     def left(self, most: float) -> float:
         """Seconds until the deadline, at most `most`; raises NotSent when it has passed."""
