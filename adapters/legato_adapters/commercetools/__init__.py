@@ -1,7 +1,9 @@
-"""commercetools as a backend: catalog, stock, carts, orders, payments and customers of one project, through its HTTP API.
+"""commercetools as a backend: catalog, stock, carts, orders and customers of one project, through its HTTP API.
+
+It moves no money: what payment backends hold for an order is written down as Payment objects, which others keep.
 
 Effect class MARKED: the id of each command is written in the same mutation as its effect, into a custom field of the
-cart, customer or payment; an order's number is made of it. Changes go out with the version that they were made for, so
+cart or customer; an order's number is made of it. Changes go out with the version that they were made for, so
 that of two writers one is told, reads again, and says what it wants once more (rebase by intent).
 
 What the project must have is a Type, `legato` by default: see the README of `peers/commercetools`.

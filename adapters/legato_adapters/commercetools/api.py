@@ -42,9 +42,7 @@ class Api:
     async def get(self, call: Call, template: str, query: Sequence[tuple[str, str]] = (), **parts: str) -> Json:
         return (await self._client.read(call, "GET", template, parts=parts, query=list(query))).object
 
-    async def find(
-        self, call: Call, template: str, query: Sequence[tuple[str, str]] = (), **parts: str
-    ) -> Json | None:
+    async def find(self, call: Call, template: str, query: Sequence[tuple[str, str]] = (), **parts: str) -> Json | None:
         """The same, or None where there is no such thing."""
         try:
             return await self.get(call, template, query, **parts)

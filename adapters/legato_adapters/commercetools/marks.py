@@ -10,15 +10,31 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-__all__ = ["CART", "COMMANDS", "METHOD_TOKEN", "NOTE", "PHONE", "STATE", "TENANT", "Marks", "digest", "fields", "writing"]
+__all__ = [
+    "CART",
+    "COMMANDS",
+    "CUSTOMER",
+    "NOTE",
+    "OWNER",
+    "PHONE",
+    "STATE",
+    "STORE",
+    "TENANT",
+    "Marks",
+    "digest",
+    "fields",
+    "writing",
+]
 
 COMMANDS = "legatoCommands"
 CART = "legatoCart"
 TENANT = "legatoTenant"
 STATE = "legatoState"
+STORE = "legatoStore"
+OWNER = "legatoOwner"
+CUSTOMER = "legatoCustomer"
 NOTE = "legatoNote"
 PHONE = "legatoPhone"
-METHOD_TOKEN = "legatoMethodToken"  # noqa: S105  # the name of a field
 
 KEPT = 64
 
