@@ -9,6 +9,7 @@ from typing import Any
 from legato.commerce.v1 import cart_pb2
 
 VENDURE_PEER = Path("peers/vendure")
+COMMERCETOOLS_PEER = Path("peers/commercetools")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,4 +55,18 @@ async def vendure(folder: Path) -> AsyncIterator[Shop]:
         yield Shop(config, "BRA-1000-BEAN", read)
 
 
-SHOPS = {"reference": reference, "vendure": vendure}
+@asynccontextmanager
+async def commercetools(folder: Path) -> AsyncIterator[Shop]:
+    """An emulator of commercetools. Its packages are installed by `make demo BACKEND=commercetools`."""
+    from legato_adapters.commercetools.dev_server import read_cart, running_commercetools
+
+    async with running_commercetools(COMMERCETOOLS_PEER) as server:
+
+        async def read(cart: cart_pb2.Cart) -> dict[str, int]:
+            return await read_cart(server, next(ref.id for ref in cart.refs if ref.type == "Cart"))
+
+        adapter = "legato_adapters.commercetools:create"
+        yield Shop({"name": "commercetools", "adapter": adapter, "options": server.options()}, "SPOKE-STEEL", read)
+
+
+SHOPS = {"reference": reference, "vendure": vendure, "commercetools": commercetools}

@@ -14,10 +14,12 @@ import pytest
 
 from legato.hosting import load_adapter
 from legato.local_channel import LocalChannel
+from legato_adapters.commercetools.dev_server import CommercetoolsServer, running_commercetools
 from legato_adapters.vendure.dev_server import VendureServer
 from tests.adapters.shops import SHOPS, Shop
 from tests.support.adapter_process import AdapterProcess, running_adapter
 from tests.support.adapter_user import CartUser, Stubs
+from tests.support.shared_server import PEERS, shared_server
 from tests.support.vendure import shared_vendure
 
 
@@ -66,6 +68,17 @@ def vendure_server() -> Iterator[VendureServer]:
 @pytest.fixture(scope="session")
 def vendure_options(vendure_server: VendureServer) -> Mapping[str, Any]:
     return {"url": f"http://127.0.0.1:{vendure_server.port}"}
+
+
+@pytest.fixture(scope="session")
+def commercetools_server() -> Iterator[CommercetoolsServer]:
+    with shared_server("commercetools", running_commercetools(PEERS / "commercetools")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def commercetools_options(commercetools_server: CommercetoolsServer) -> Mapping[str, Any]:
+    return commercetools_server.options()
 
 
 @pytest.fixture(scope="session")

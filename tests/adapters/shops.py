@@ -158,4 +158,41 @@ VENDURE = Shop(
     },
 )
 
-SHOPS = [REFERENCE, VENDURE]
+COMMERCETOOLS = Shop(
+    name="commercetools",
+    factory="legato_adapters.commercetools:create",
+    effect_class=identity_service_pb2.EFFECT_CLASS_MARKED,
+    intents=ALL_INTENTS,
+    capabilities=frozenset({"CATALOG", "SEARCH", "PRICING", "INVENTORY", "CART", "ORDER", "CUSTOMER", "CREDENTIALS"}),
+    store="bicycles",
+    country="DE",
+    currency="EUR",
+    locale="en",
+    tax_included=True,
+    unserved=("JP", "JPY"),
+    products=12,
+    slug="city-tyre",
+    product_skus=frozenset({"TYRE-28-BLK", "TYRE-28-CRM", "TYRE-26-BLK"}),
+    search_word="city",
+    category="tyres",
+    sku="BELL-BRASS",
+    other_sku="GRIP-CORK",
+    abundant_sku="SPOKE-STEEL",
+    abundance=8192,
+    low_sku="LAMP-DYNAMO",
+    low_stock=5,
+    empty_sku="SADDLE-LEATHER",
+    locations=frozenset({"berlin", "hamburg"}),
+    discount_code="SPRING10",
+    refused_codes=("WINTER19", "NO-SUCH-CODE"),
+    address={
+        "first_name": "Ada",
+        "last_name": "Berg",
+        "street": "Torstraße 1",
+        "postal_code": "10119",
+        "city": "Berlin",
+        "country": "DE",
+    },
+)
+
+SHOPS = [REFERENCE, VENDURE, COMMERCETOOLS]

@@ -29,7 +29,7 @@ async def legato(*arguments: str) -> asyncio.subprocess.Process:
 
 
 @pytest.mark.timeout(PLAY_TIMEOUT_S + 30)
-@pytest.mark.parametrize("backend", ["reference", "vendure"])
+@pytest.mark.parametrize("backend", ["reference", "vendure", "commercetools"])
 async def test_the_play_ends_well(backend: str) -> None:
     process = await legato("demo", "--once", "--backend", backend)
     async with asyncio.timeout(PLAY_TIMEOUT_S):

@@ -1,41 +1,16 @@
 """The real Vendure server that all tests of one process share."""
 
-import asyncio
 import contextlib
-import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
-from pathlib import Path
 
 from legato_adapters.vendure.dev_server import VendureServer, running_vendure
+from tests.support.shared_server import PEERS, shared_server
 
-PEER = Path(__file__).resolve().parents[2] / "peers/vendure"
+PEER = PEERS / "vendure"
 
 
 @contextlib.contextmanager
 def shared_vendure() -> Iterator[VendureServer]:
-    """A started server. It is looked after in a thread, as each test has an event loop of its own."""
-    started: Future[VendureServer] = Future()
-    ending: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-
-    async def serve() -> None:
-        end = asyncio.Event()
-        ending.set_result((asyncio.get_running_loop(), end))
-        try:
-            async with running_vendure(PEER) as server:
-                started.set_result(server)
-                await end.wait()
-        except BaseException as error:
-            if started.done():
-                raise
-            started.set_exception(error)
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()), name="vendure")
-    thread.start()
-    try:
-        yield started.result()
-    finally:
-        loop, end = ending.result()
-        with contextlib.suppress(RuntimeError):  # The loop is closed where the server could not be started.
-            loop.call_soon_threadsafe(end.set)
-        thread.join()
+    """A started server."""
+    with shared_server("vendure", running_vendure(PEER)) as server:
+        yield server
