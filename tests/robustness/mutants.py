@@ -261,7 +261,7 @@ MUTANTS: Mapping[str, Mutant] = {
         _no_pending_slot, "exactly-once", "kill-in-a-purchase", "write.after_adapter", effect_class="NONE"
     ),
     "fence-off": Mutant(_fence_off, "fenced", "overtaken-hub", engine="valkey"),
-    "epoch-fence-off": Mutant(_epoch_fence_off, "fenced", "failover", engine="valkey", effect_class="KEYED"),
+    "epoch-fence-off": Mutant(_epoch_fence_off, "fenced", "lost-revisions", engine="valkey", effect_class="KEYED"),
     "resolve-not-applied": Mutant(
         _resolve_not_applied, "exactly-once", "kill-in-a-purchase", "write.after_adapter", effect_class="NONE"
     ),

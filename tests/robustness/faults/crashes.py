@@ -1,14 +1,13 @@
 """Hubs that die, at each step of the write path, and clients that never come back after it."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.robustness import workload
-from tests.robustness.client import Client
-from tests.robustness.faults.fault import EVERY_CLASS, Fault, members, shopping
+from tests.robustness.faults.fault import EVERY_CLASS, Fault, members, purchase, shopping
 from tests.robustness.setting import Setting
-from tests.robustness.world import World, running
+from tests.robustness.world import running
 
 POINTS = ("write.after_begin", "write.after_adapter", "write.after_commit")
 COMMANDS = 25
@@ -58,23 +57,10 @@ async def kill_when_told(setting: Setting, folder: Path) -> None:
         world.fault(f"{hub.name} dies when it has told", hub.name)
         for _ in range(3):
             await world.settled(clients)
-            await _told(world, clients)
+            await purchase(world, clients)
             await hub.kill()
             await world.start(hub)
         await world.settle()
-
-
-async def _told(world: World, clients: Sequence[Client]) -> None:
-    """One command, until everybody has seen what it did."""
-    cart = world.carts[0]
-
-    def seen() -> list[int]:
-        known = [client.replicas[cart].cursor for client in clients]
-        return [cursor.revision for cursor in known if cursor is not None]
-
-    latest = max(seen())
-    clients[0].submit(workload.command(world.rng, cart, workload.add("ROPE", world.rng.randint(1, 9))))
-    await world.until(lambda: sum(revision > latest for revision in seen()) == len(clients))
 
 
 async def kill_in_a_purchase(setting: Setting, folder: Path) -> None:

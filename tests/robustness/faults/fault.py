@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,3 +52,16 @@ def shopping(
                 group.create_task(workload.shop(client, world.carts, rng, count, wayward=wayward, pause_s=pause_s))
 
     return asyncio.create_task(all_of_them())
+
+
+async def purchase(world: World, clients: Sequence[Client]) -> None:
+    """One command of the first client, until everybody has seen what it did."""
+    cart = world.carts[0]
+
+    def seen() -> list[int]:
+        known = [client.replicas[cart].cursor for client in clients]
+        return [cursor.revision for cursor in known if cursor is not None]
+
+    latest = max(seen())
+    clients[0].submit(workload.command(world.rng, cart, workload.add("ROPE", world.rng.randint(1, 9))))
+    await world.until(lambda: sum(revision > latest for revision in seen()) == len(clients))

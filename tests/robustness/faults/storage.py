@@ -3,7 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from tests.robustness.faults.fault import EVERY_CLASS, Fault, members, shopping
+from tests.robustness import workload
+from tests.robustness.faults.fault import EVERY_CLASS, Fault, members, purchase, shopping
 from tests.robustness.setting import Setting
 from tests.robustness.world import running
 
@@ -35,6 +36,26 @@ async def failover(setting: Setting, folder: Path) -> None:
         await world.settle(work)
 
 
+async def lost_revisions(setting: Setting, folder: Path) -> None:
+    """As a failover, at rest: what is lost is what everybody has seen, and no more."""
+    async with running(setting, folder, replicated=True) as world:
+        assert world.valkey is not None
+        clients = await members(world)
+        await purchase(world, clients)
+        await world.settled(clients)
+        world.fault("Valkey forgets what everybody has seen", "valkey")
+        world.valkey.lag()
+        for _ in range(2):
+            await purchase(world, clients)
+        await world.settled(clients)
+        await world.valkey.fail_over()
+        clients[0].submit(workload.command(world.rng, world.carts[0], workload.add("TENT", 1)))
+        await world.settled(clients)
+        late = world.client("late")
+        late.follow(world.carts[0])
+        await world.settle()
+
+
 async def silent_feed(setting: Setting, folder: Path) -> None:
     """Subscriptions deliver nothing: the connection is dead and open, or alive and the server has forgotten them."""
     async with running(setting, folder) as world:
@@ -51,5 +72,6 @@ async def silent_feed(setting: Setting, folder: Path) -> None:
 FAULTS = {
     "valkey-restart": Fault(restart, engines=("valkey",), classes=EVERY_CLASS, variants=("in-order", "killed")),
     "failover": Fault(failover, engines=("valkey",), classes=EVERY_CLASS),
+    "lost-revisions": Fault(lost_revisions, engines=("valkey",), classes=("KEYED",)),
     "silent-feed": Fault(silent_feed, engines=("valkey",), variants=("dead", "forgetful")),
 }
