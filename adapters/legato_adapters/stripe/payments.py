@@ -42,6 +42,8 @@ class Payments:
 
     async def apply(self, call: Call, request: payment_service_pb2.ApplyPaymentCommandRequest) -> _Response:
         check_command(request)
+        if not request.command.HasField("authorize"):
+            _check_payment_id(_payment_id(request.command))
         payment_id = ""
         try:
             payment_id = await self._send(call, request)
@@ -102,9 +104,7 @@ class Payments:
         return _payment_id(command)
 
     async def _read(self, call: Call, payment_id: str) -> payment_pb2.Payment:
-        if not payment_id.startswith("pi_"):
-            # Other objects of Stripe's are no payments.
-            raise Failure(Code.NOT_FOUND, "there is no such payment")
+        _check_payment_id(payment_id)
         try:
             intent = await self._api.intent(call, payment_id)
         except Refused as refused:
@@ -207,6 +207,12 @@ def _payment_id(command: payment_service_pb2.PaymentCommand) -> str:
     """The payment that a command is about; empty for one that begins a payment."""
     kind = command.WhichOneof("command")
     return "" if kind in {None, "authorize"} else str(getattr(command, str(kind)).payment_id)
+
+
+def _check_payment_id(id: str) -> None:
+    # Other objects of Stripe's are no payments.
+    if not id.startswith("pi_"):
+        raise Failure(Code.NOT_FOUND, "there is no such payment")
 
 
 def _failed_intent(refused: Refused) -> str:
