@@ -43,7 +43,7 @@ def code_of(error: _Json) -> str:
 
 
 def payment_of(intent: _Json, refunds: Sequence[_Json]) -> payment_pb2.Payment:
-    """The payment of an intent with `latest_charge` and `payment_method` expanded, and all its refunds, newest first."""
+    """The payment of an intent with `latest_charge` and `payment_method` expanded, and its refunds, newest first."""
     currency, charge = intent["currency"], _object(intent.get("latest_charge"))
     status: str = intent["status"]
     error = _object(intent.get("last_payment_error"))
@@ -99,7 +99,7 @@ def _real_refunds(refunds: Sequence[_Json], charge: _Json, captured: int) -> lis
 
     Stripe may also tell as a refund what a partial capture or a cancellation let go: no command made that one.
     """
-    oldest_first = sorted(reversed(refunds), key=lambda refund: refund["created"])
+    oldest_first = list(refunds)[::-1]
     if not captured:
         return []
     released = charge["amount"] - captured if charge else 0
