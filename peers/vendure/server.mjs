@@ -30,8 +30,13 @@ const app = await bootstrap({
   apiOptions: { hostname, port: Number(process.env.PORT ?? 0), cors: false },
   authOptions: { tokenMethod: "bearer", superadminCredentials: superadmin },
   dbConnectionOptions: { type: "sqljs", synchronize: true, autoSave: false },
-  // Vendure has no note on an order; this is the field that an installation adds for one.
-  customFields: { Order: [{ name: "note", type: "text", public: true, nullable: true }] },
+  // Vendure has no note on an order, and knows no other system's id of it: fields that an installation adds.
+  customFields: {
+    Order: [
+      { name: "note", type: "text", public: true, nullable: true },
+      { name: "cartId", type: "string", public: true, nullable: true },
+    ],
+  },
   paymentOptions: { paymentMethodHandlers: [dummyPaymentHandler] },
   plugins: [DefaultSearchPlugin.init({ bufferUpdates: false, indexStockStatus: true })],
   logger: { error: complain("error"), warn: complain("warn"), info: silent, verbose: silent, debug: silent },

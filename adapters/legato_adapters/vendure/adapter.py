@@ -18,17 +18,21 @@ from legato.adapter.v1 import (
     identity_service_pb2_grpc,
     inventory_service_pb2,
     inventory_service_pb2_grpc,
+    order_service_pb2,
+    order_service_pb2_grpc,
 )
 from legato.commerce.v1 import cart_intent_pb2
 from legato.contract import agree_on_version
 from legato.protocol.ids import is_uuid7
+from legato_adapters.http.errors import Failure
 from legato_adapters.vendure import queries
 from legato_adapters.vendure.api import READ_TIMEOUT_S, ApiError, Refused, VendureApi, endpoint, left
+from legato_adapters.vendure.back_office import BackOffice
 from legato_adapters.vendure.carts import Carts
 from legato_adapters.vendure.catalog import Catalog
 from legato_adapters.vendure.channel import Channels
-from legato_adapters.vendure.failure import Failure
 from legato_adapters.vendure.mapping import SYSTEM
+from legato_adapters.vendure.orders import COMMANDS, Orders
 from legato_adapters.vendure.skus import Skus
 
 _log = logging.getLogger(__name__)
@@ -45,23 +49,33 @@ _CLAIM_TIMEOUT_S = 2.0
 class VendureAdapter:
     """The translator to one Vendure; made by `create`."""
 
-    def __init__(self, url: str, *, language: str, currency_code: str) -> None:
+    def __init__(
+        self, url: str, *, language: str, currency_code: str, office: BackOffice | None, payment_method: str
+    ) -> None:
         self._api = VendureApi(endpoint(url))
         self._channels = Channels(self._api, language=language, currency_code=currency_code)
         skus = Skus(self._api)
         self._carts = Carts(self._api, self._channels, skus)
         self._catalog = Catalog(self._api, self._channels, skus)
+        self._office = office
+        self._orders: Orders | None = None
+        if office is not None and payment_method:
+            self._orders = Orders(office, self._channels, self._carts, payment_method=payment_method)
 
     def add_to(self, server: grpc.aio.Server) -> None:
-        identity = _IdentityServicer(self._api, self._channels)
+        identity = _IdentityServicer(self._api, self._channels, self._office, self._orders)
         identity_service_pb2_grpc.add_IdentityServiceServicer_to_server(identity, server)
         catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(_CatalogServicer(self._catalog), server)
         inventory_service_pb2_grpc.add_InventoryServiceServicer_to_server(_InventoryServicer(self._catalog), server)
         cart_service_pb2_grpc.add_CartServiceServicer_to_server(_CartServicer(self._carts, self._channels), server)
+        if self._orders is not None:
+            order_service_pb2_grpc.add_OrderServiceServicer_to_server(_OrderServicer(self._orders), server)
 
     async def start(self) -> None:
         """Open the pool and learn what the server is set up for, if it answers."""
         await self._api.open()
+        if self._office is not None:
+            await self._office.open()
         try:
             await self._channels.get(time.monotonic() + _START_TIMEOUT_S)
         except ApiError as error:
@@ -69,7 +83,11 @@ class VendureAdapter:
 
     async def close(self) -> None:
         await self._carts.close()
+        if self._orders is not None:
+            await self._orders.close()
         await self._api.close()
+        if self._office is not None:
+            await self._office.close()
 
 
 async def _claimed(channels: Channels) -> list[str]:
@@ -89,14 +107,16 @@ async def _claimed(channels: Channels) -> list[str]:
 
 
 class _IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
-    def __init__(self, api: VendureApi, channels: Channels) -> None:
+    def __init__(self, api: VendureApi, channels: Channels, office: BackOffice | None, orders: Orders | None) -> None:
         self._api = api
         self._channels = channels
+        self._office = office
+        self._orders = orders
 
     async def GetInfo(
         self, request: identity_service_pb2.GetInfoRequest, context: Any
     ) -> identity_service_pb2.GetInfoResponse:
-        return identity_service_pb2.GetInfoResponse(
+        info = identity_service_pb2.GetInfoResponse(
             name=SYSTEM,
             version=importlib.metadata.version("legato"),
             contract_version=await agree_on_version(request, context),
@@ -110,11 +130,23 @@ class _IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
             effect_class=identity_service_pb2.EFFECT_CLASS_ABSOLUTE,
             cart_intents=await _claimed(self._channels),
         )
+        known = self._channels.known
+        # An order must be found by its cart. While Vendure has never answered, that is taken for granted, as notes are.
+        if self._orders is not None and (known is None or known.cart_id):
+            info.capabilities.append(identity_service_pb2.CAPABILITY_ORDER)
+            info.command_claims.add(
+                capability=identity_service_pb2.CAPABILITY_ORDER,
+                effect_class=identity_service_pb2.EFFECT_CLASS_ABSOLUTE,
+                commands=COMMANDS,
+            )
+        return info
 
     async def Probe(
         self, request: identity_service_pb2.ProbeRequest, context: Any
     ) -> identity_service_pb2.ProbeResponse:
         await _answer(context, self._api.post(queries.PROBE, timeout=left(_deadline(context), READ_TIMEOUT_S)))
+        if self._office is not None:
+            await _answer(context, self._office.sign_in(_deadline(context)))
         return identity_service_pb2.ProbeResponse()
 
 
@@ -178,6 +210,38 @@ class _CartServicer(cart_service_pb2_grpc.CartServiceServicer):
             await _abort(context, Failure(Code.INVALID_ARGUMENT, "intent must be set"))
         if intent == "set_note" and intent not in await _claimed(self._channels):
             await _abort(context, Failure(Code.UNIMPLEMENTED, "orders of this Vendure have no field `note`"))
+
+
+class _OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
+    def __init__(self, orders: Orders) -> None:
+        self._orders = orders
+
+    async def GetOrder(
+        self, request: order_service_pb2.GetOrderRequest, context: Any
+    ) -> order_service_pb2.GetOrderResponse:
+        return await _answer(context, self._orders.get(request, _deadline(context)))
+
+    async def ListOrders(
+        self, request: order_service_pb2.ListOrdersRequest, context: Any
+    ) -> order_service_pb2.ListOrdersResponse:
+        return await _answer(context, self._orders.list(request, _deadline(context)))
+
+    async def ApplyOrderCommand(
+        self, request: order_service_pb2.ApplyOrderCommandRequest, context: Any
+    ) -> order_service_pb2.ApplyOrderCommandResponse:
+        await self._check(context, request)
+        return await _answer(context, self._orders.apply(request, _deadline(context)), malformed=Code.UNKNOWN)
+
+    async def ResolveOrderCommand(
+        self, request: order_service_pb2.ResolveOrderCommandRequest, context: Any
+    ) -> order_service_pb2.ResolveOrderCommandResponse:
+        await self._check(context, request.call)
+        return await _answer(context, self._orders.resolve(request.call, _deadline(context)))
+
+    async def _check(self, context: Any, request: order_service_pb2.ApplyOrderCommandRequest) -> None:
+        await _check_id(context, "command_id", request.command_id)
+        if request.command.HasField("place"):
+            await _check_id(context, "cart_id", request.command.place.cart_id)
 
 
 def _deadline(context: Any) -> float | None:

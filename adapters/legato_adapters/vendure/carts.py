@@ -10,17 +10,17 @@ import grpc
 
 from legato.adapter.v1 import cart_service_pb2, request_context_pb2
 from legato.commerce.v1 import cart_pb2, ref_pb2
+from legato_adapters.http.errors import Failure
 from legato_adapters.http.lanes import Lanes
 from legato_adapters.vendure import intents, queries
 from legato_adapters.vendure.api import MUTATION_TIMEOUT_S, ApiError, Busy, NoAnswer, Refused, VendureApi, left
 from legato_adapters.vendure.channel import Channel, Channels
 from legato_adapters.vendure.conversation import Conversation, Inactive, Json
-from legato_adapters.vendure.failure import Failure
 from legato_adapters.vendure.mapping import OPEN_STATES, SYSTEM, CartMapping
 from legato_adapters.vendure.notebook import Notebook
 from legato_adapters.vendure.skus import Skus
 
-__all__ = ["Carts"]
+__all__ = ["CartCall", "Carts", "notebook_of", "undone"]
 
 Code = grpc.StatusCode
 NOT_APPLIED = cart_service_pb2.RESOLUTION_NOT_APPLIED
@@ -36,21 +36,21 @@ class Carts:
         self._api = api
         self._channels = channels
         self._skus = skus
-        self._lanes = Lanes(_SETTLE_S)
+        self.lanes = Lanes(_SETTLE_S)
 
     async def close(self) -> None:
-        await self._lanes.close()
+        await self.lanes.close()
 
     async def get(
         self, request: cart_service_pb2.GetCartRequest, deadline: float | None
     ) -> cart_service_pb2.GetCartResponse:
-        notebook = _notebook(request.context, request.cart_id, request.adapter_state)
+        notebook = notebook_of(request.context, request.cart_id, request.adapter_state)
 
         async def work() -> cart_pb2.Cart:
             if notebook.canceled:
                 return notebook.final_cart()
             try:
-                call = await self._call(notebook, request.context, deadline)
+                call = await self.call(notebook, request.context, deadline)
                 try:
                     return await call.cart()
                 except Inactive:
@@ -61,27 +61,27 @@ class Carts:
             except ApiError as error:
                 raise _unread(error) from error
 
-        cart = await self._lanes.read(request.cart_id, work)
+        cart = await self.lanes.read(request.cart_id, work)
         return cart_service_pb2.GetCartResponse(cart=cart, adapter_state=request.adapter_state)
 
     async def apply(
         self, request: cart_service_pb2.ApplyCommandRequest, deadline: float | None
     ) -> cart_service_pb2.ApplyCommandResponse:
         if request.intent.HasField("create_cart") and not request.adapter_state:
-            return await self._lanes.change(request.cart_id, lambda: self._create(request, deadline))
-        notebook = _notebook(request.context, request.cart_id, request.adapter_state)
-        return await self._lanes.change(request.cart_id, lambda: self._apply(request, notebook, deadline))
+            return await self.lanes.change(request.cart_id, lambda: self._create(request, deadline))
+        notebook = notebook_of(request.context, request.cart_id, request.adapter_state)
+        return await self.lanes.change(request.cart_id, lambda: self._apply(request, notebook, deadline))
 
     async def resolve(
         self, request: cart_service_pb2.ApplyCommandRequest, deadline: float | None
     ) -> cart_service_pb2.ResolveCommandResponse:
         """Look whether the cart is as the command wants it. Where there is no cart, nothing can come of it any more."""
         try:
-            notebook = _notebook(request.context, request.cart_id, request.adapter_state)
+            notebook = notebook_of(request.context, request.cart_id, request.adapter_state)
         except Failure:
             # Also a creation: an order that nobody knows the session of is no cart.
             return cart_service_pb2.ResolveCommandResponse(resolution=NOT_APPLIED)
-        return await self._lanes.read(request.cart_id, lambda: self._resolve(request, notebook, deadline))
+        return await self.lanes.read(request.cart_id, lambda: self._resolve(request, notebook, deadline))
 
     async def _create(
         self, request: cart_service_pb2.ApplyCommandRequest, deadline: float | None
@@ -101,7 +101,7 @@ class Carts:
                 timeout=MUTATION_TIMEOUT_S,
             )
         except ApiError as error:
-            raise _undone(error, sent=talking and isinstance(error, NoAnswer)) from error
+            raise undone(error, sent=talking and isinstance(error, NoAnswer)) from error
         order = answer.data["removeAllOrderLines"]
         if not answer.new_token:
             message = "Vendure gives no session token: `bearer` must be among its authOptions.tokenMethod"
@@ -123,9 +123,9 @@ class Carts:
                 response.rejection.CopyFrom(_not_active().rejection)
             return response
         try:
-            call = await self._call(notebook, request.context, deadline)
+            call = await self.call(notebook, request.context, deadline)
         except ApiError as error:
-            raise _undone(error, sent=False) from error
+            raise undone(error, sent=False) from error
         try:
             try:
                 if wants_cancel:
@@ -142,12 +142,12 @@ class Carts:
             return await self._inactive(request, notebook, call)
         except ApiError as error:
             if call.talk.sent:
-                self._lanes.unsettle(request.cart_id)
-            raise _undone(error, sent=call.talk.sent) from error
+                self.lanes.unsettle(request.cart_id)
+            raise undone(error, sent=call.talk.sent) from error
         return response
 
     async def _change(
-        self, call: "_Call", request: cart_service_pb2.ApplyCommandRequest, deadline: float | None
+        self, call: "CartCall", request: cart_service_pb2.ApplyCommandRequest, deadline: float | None
     ) -> str:
         before = await call.talk.order()
         if before["state"] not in OPEN_STATES:
@@ -157,14 +157,14 @@ class Carts:
         return await intents.Change(call.talk, self._skus, deadline, call.notebook, before).execute(request)
 
     async def _inactive(
-        self, request: cart_service_pb2.ApplyCommandRequest, notebook: Notebook, call: "_Call"
+        self, request: cart_service_pb2.ApplyCommandRequest, notebook: Notebook, call: "CartCall"
     ) -> cart_service_pb2.ApplyCommandResponse:
         """The order was placed or canceled past us, or an earlier try to cancel it has succeeded."""
         response = cart_service_pb2.ApplyCommandResponse(adapter_state=request.adapter_state)
         try:
             placed = await call.placed_cart()
         except ApiError as error:
-            raise _undone(error, sent=call.talk.sent) from error
+            raise undone(error, sent=call.talk.sent) from error
         if placed is not None:
             response.cart.CopyFrom(placed)
         elif request.intent.HasField("cancel_cart"):
@@ -186,7 +186,7 @@ class Carts:
             resolved.resolution = APPLIED if wants_cancel else NOT_APPLIED
             return resolved
         try:
-            call = await self._call(notebook, request.context, deadline)
+            call = await self.call(notebook, request.context, deadline)
             try:
                 order, methods = await call.talk.whole_order()
             except Inactive:
@@ -211,21 +211,21 @@ class Carts:
             resolved.response.line_id = line_id
             intents.remember(notebook, request.intent)
             resolved.response.adapter_state = notebook.to_bytes()
-        elif self._lanes.unsettled(request.cart_id):
+        elif self.lanes.unsettled(request.cart_id):
             raise Failure(Code.UNAVAILABLE, "Vendure may still be executing the command")
         resolved.response.cart.CopyFrom(call.mapped(order, methods))
         return resolved
 
-    async def _call(
+    async def call(
         self, notebook: Notebook, context: request_context_pb2.RequestContext, deadline: float | None
-    ) -> "_Call":
+    ) -> "CartCall":
         channel = await self._channels.get(deadline)
         parameters = self._channels.parameters(channel, context)
         talk = Conversation(self._api, notebook, parameters, deadline, note=channel.note)
-        return _Call(talk, notebook, channel, context)
+        return CartCall(talk, notebook, channel, context)
 
 
-class _Call:
+class CartCall:
     """A conversation whose orders come back as carts."""
 
     def __init__(
@@ -237,11 +237,11 @@ class _Call:
     ) -> None:
         self.talk = talk
         self.notebook = notebook
-        self._channel = channel
+        self.channel = channel
         self._context = context
 
     def mapped(self, order: Json, methods: Sequence[Json]) -> cart_pb2.Cart:
-        mapping = CartMapping(order, methods, tax_included=self._channel.tax_included, notebook=self.notebook)
+        mapping = CartMapping(order, methods, tax_included=self.channel.tax_included, notebook=self.notebook)
         return mapping.cart(self._context)
 
     async def cart(self) -> cart_pb2.Cart:
@@ -267,7 +267,7 @@ class _Call:
         return cart
 
 
-def _notebook(context: request_context_pb2.RequestContext, cart_id: str, state: bytes) -> Notebook:
+def notebook_of(context: request_context_pb2.RequestContext, cart_id: str, state: bytes) -> Notebook:
     """The cart's notebook. Whoever has none, or another's, has no cart."""
     missing = Failure(Code.NOT_FOUND, "there is no such cart")
     if not state:
@@ -314,7 +314,7 @@ def _unread(error: ApiError) -> Failure:
     return Failure(Code.UNAVAILABLE, str(error))
 
 
-def _undone(error: ApiError, *, sent: bool) -> Failure:
+def undone(error: ApiError, *, sent: bool) -> Failure:
     """What an error means for a command. `sent`: something went out before it that may have changed the cart."""
     if sent:
         timed_out = isinstance(error, NoAnswer) and error.timed_out

@@ -12,10 +12,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from legato.adapter.v1 import catalog_service_pb2, inventory_service_pb2, request_context_pb2
 from legato.commerce.v1 import product_pb2, provenance_pb2, ref_pb2
+from legato_adapters.http.errors import Failure
 from legato_adapters.vendure import queries
 from legato_adapters.vendure.api import READ_TIMEOUT_S, Refused, VendureApi, left
 from legato_adapters.vendure.channel import Channel, Channels
-from legato_adapters.vendure.failure import Failure
 from legato_adapters.vendure.mapping import SYSTEM, money, options, stock_word
 from legato_adapters.vendure.skus import Skus
 

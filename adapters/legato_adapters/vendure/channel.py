@@ -14,7 +14,7 @@ _SUBTAG = re.compile(r"[a-z]{2,3}")
 
 @dataclass(frozen=True)
 class Channel:
-    """`note` tells whether the order has a custom field of this name."""
+    """`note` and `cart_id` tell whether the order has the custom fields `note` and `cartId`."""
 
     tax_included: bool
     currency: str
@@ -22,6 +22,7 @@ class Channel:
     languages: frozenset[str]
     countries: frozenset[str]
     note: bool
+    cart_id: bool
 
     def serves(self, country: str, currency: str) -> bool:
         """Whether the market is one of this channel's; what is empty fits."""
@@ -60,20 +61,22 @@ class Channels:
     async def _read(self, deadline: float | None) -> Channel:
         data = (await self._api.post(queries.CHANNEL, timeout=left(deadline, READ_TIMEOUT_S))).data
         found = data["activeChannel"]
+        fields = await self._order_fields(deadline)
         return Channel(
             tax_included=found["pricesIncludeTax"],
             currency=found["defaultCurrencyCode"],
             currencies=frozenset(found["availableCurrencyCodes"]),
             languages=frozenset(found["availableLanguageCodes"]),
             countries=frozenset(country["code"] for country in data["availableCountries"]),
-            note=await self._has_note(deadline),
+            note="note" in fields,
+            cart_id="cartId" in fields,
         )
 
-    async def _has_note(self, deadline: float | None) -> bool:
+    async def _order_fields(self, deadline: float | None) -> frozenset[str]:
+        """The custom fields that a shopper may write."""
         try:
             data = (await self._api.post(queries.ORDER_FIELDS, timeout=left(deadline, READ_TIMEOUT_S))).data
         except Refused:
             # Introspection is forbidden here: without it a note might be dropped without a word.
-            return False
-        fields = (data["__type"] or {}).get("inputFields") or ()
-        return any(field["name"] == "note" for field in fields)
+            return frozenset()
+        return frozenset(field["name"] for field in (data["__type"] or {}).get("inputFields") or ())

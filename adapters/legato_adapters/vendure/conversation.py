@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 
+from legato_adapters.http.errors import Failure
 from legato_adapters.vendure import queries
 from legato_adapters.vendure.api import (
     MUTATION_TIMEOUT_S,
@@ -18,7 +19,6 @@ from legato_adapters.vendure.api import (
     VendureApi,
     left,
 )
-from legato_adapters.vendure.failure import Failure
 from legato_adapters.vendure.notebook import Notebook
 
 _log = logging.getLogger(__name__)

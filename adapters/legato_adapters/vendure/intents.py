@@ -11,9 +11,9 @@ import grpc
 
 from legato.adapter.v1 import cart_service_pb2
 from legato.commerce.v1 import address_pb2, cart_intent_pb2, quantity_pb2
+from legato_adapters.http.errors import Failure
 from legato_adapters.vendure.api import Refused
 from legato_adapters.vendure.conversation import Conversation, Json
-from legato_adapters.vendure.failure import Failure
 from legato_adapters.vendure.mapping import BILLING, SHIPPING, address_input, delivery_ids, stock_word
 from legato_adapters.vendure.notebook import Notebook
 from legato_adapters.vendure.skus import Skus

@@ -57,7 +57,7 @@ class CartMapping:
             email=(order["customer"] or {}).get("emailAddress", ""),
             note=(order.get("customFields") or {}).get("note") or "",
             refs=[ref_pb2.Ref(system=SYSTEM, type="Order", id=order["id"], key=order["code"])],
-            created_at=_timestamp(order["createdAt"]),
+            created_at=timestamp(order["createdAt"]),
             lines=(self._line(line) for line in sorted(order["lines"], key=lambda line: id_order(line["id"]))),
             discount_codes=self._discount_codes(),
             totals=self._totals(),
@@ -307,7 +307,7 @@ def _promotion_id(discount: _Json) -> str:
     return source.removeprefix("PROMOTION:")
 
 
-def _timestamp(iso: str) -> Timestamp:
+def timestamp(iso: str) -> Timestamp:
     timestamp = Timestamp()
     timestamp.FromDatetime(datetime.fromisoformat(iso))
     return timestamp

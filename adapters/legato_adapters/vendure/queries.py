@@ -117,6 +117,8 @@ CHANGES = {
     "setOrderShippingAddress": _change("setOrderShippingAddress", "$input: CreateAddressInput!", "input: $input"),
     "setOrderBillingAddress": _change("setOrderBillingAddress", "$input: CreateAddressInput!", "input: $input"),
     "setOrderShippingMethod": _change("setOrderShippingMethod", "$methods: [ID!]!", "shippingMethodId: $methods"),
+    "transitionOrderToState": _change("transitionOrderToState", "$state: String!", "state: $state"),
+    "addPaymentToOrder": _change("addPaymentToOrder", "$input: PaymentInput!", "input: $input"),
     "setOrderCustomFields": _change("setOrderCustomFields", "$input: UpdateOrderInput!", "input: $input"),
 }
 
@@ -152,6 +154,53 @@ query($ids: [String!]!, $skus: [String!]!) {{
     items {{ variantList(options: {{ take: 100, filter: {{ sku: {{ in: $skus }} }} }}) {{ items {{ {_VARIANT} }} }} }}
   }}
 }}
+"""
+
+
+_PLACED = (
+    _CART.replace("fragment Cart on", "fragment Placed on")
+    .replace("NOTE", "customFields { note cartId } orderPlacedAt updatedAt")
+    .replace("customer { emailAddress }", "customer { id emailAddress }")
+    .replace("    id quantity unitPrice ", "    id quantity orderPlacedQuantity unitPrice ")
+    .replace(
+        "  totalWithTax\n",
+        "  totalWithTax\n  payments { id method amount state metadata refunds { id total state } }"
+        "\n  fulfillments { id state createdAt lines { orderLineId quantity } }\n",
+    )
+)
+"""An order as an administrator reads it."""
+
+
+def placed_order(*, note: bool) -> str:
+    return _placed("query($id: ID!) { order(id: $id) { ...Placed } }", note=note)
+
+
+def find_order(*, note: bool) -> str:
+    document = "query($options: OrderListOptions!) { orders(options: $options) { items { ...Placed } } }"
+    return _placed(document, note=note)
+
+
+def customer_orders(*, note: bool) -> str:
+    document = """
+query($id: ID!, $options: OrderListOptions!) {
+  customer(id: $id) { orders(options: $options) { totalItems items { ...Placed } } }
+}
+"""
+    return _placed(document, note=note)
+
+
+def _placed(document: str, *, note: bool) -> str:
+    return f"{document} {_PLACED if note else _PLACED.replace('note cartId', 'cartId')}"
+
+
+CANCEL_PLACED = f"""
+mutation($input: CancelOrderInput!) {{ cancelOrder(input: $input) {{ __typename {_ERROR} }} }}
+"""
+
+LOGIN = """
+mutation($username: String!, $password: String!) {
+  login(username: $username, password: $password) { __typename }
+}
 """
 
 

@@ -9,12 +9,12 @@ import pytest
 
 from legato.adapter.v1 import cart_service_pb2
 from legato.commerce.v1 import cart_intent_pb2, cart_pb2, line_item_pb2
+from legato_adapters.http.errors import Failure
 from legato_adapters.http.lanes import Lanes
 from legato_adapters.vendure import notebook as notebook_module
 from legato_adapters.vendure import skus as skus_module
 from legato_adapters.vendure.api import Answer, Refused, VendureApi
 from legato_adapters.vendure.conversation import Conversation, Json
-from legato_adapters.vendure.failure import Failure
 from legato_adapters.vendure.intents import Change, Refusal
 from legato_adapters.vendure.notebook import Notebook
 from legato_adapters.vendure.skus import Sku, Skus
