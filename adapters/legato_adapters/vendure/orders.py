@@ -22,7 +22,7 @@ from legato_adapters.vendure.back_office import BackOffice
 from legato_adapters.vendure.carts import CartCall, Carts, notebook_of, undone
 from legato_adapters.vendure.channel import Channels
 from legato_adapters.vendure.conversation import Inactive
-from legato_adapters.vendure.mapping import OPEN_STATES
+from legato_adapters.vendure.mapping import OPEN_STATES, SYSTEM
 from legato_adapters.vendure.order_mapping import held_elsewhere, order_message
 
 __all__ = ["COMMANDS", "Orders"]
@@ -102,7 +102,7 @@ class Orders:
             return response
         found = data["customer"]["orders"]
         for source in found["items"]:
-            response.orders.append(order_message(source, request.context, tax_included=channel.tax_included))
+            response.orders.append(_read_now(source, request.context, tax_included=channel.tax_included))
         end = offset + len(found["items"])
         if found["items"] and end < found["totalItems"]:
             response.next_page_token = page_token(str(end), *listing)
@@ -255,14 +255,14 @@ class Orders:
         source = data["order"]
         if source is None or not source["orderPlacedAt"]:
             return None
-        return order_message(source, context, tax_included=channel.tax_included)
+        return _read_now(source, context, tax_included=channel.tax_included)
 
     async def _by(self, field: str, value: str, context: Context, deadline: float | None) -> order_pb2.Order | None:
         channel = await self._channels.get(deadline)
         variables = {"options": {"take": 1, "filter": {field: {"eq": value}, "orderPlacedAt": {"isNull": False}}}}
         data = await self._read(queries.find_order(note=channel.note), variables, context, deadline)
         for source in data["orders"]["items"]:
-            return order_message(source, context, tax_included=channel.tax_included)
+            return _read_now(source, context, tax_included=channel.tax_included)
         return None
 
     async def _read(self, document: str, variables: Json, context: Context, deadline: float | None) -> Json:
@@ -292,6 +292,13 @@ def _check(cart: cart_pb2.Cart, place: order_service_pb2.PlaceOrder) -> None:
         if currencies != {costs.currency_code} or sum(map(_held, place.payments)) != _decimal(costs):
             reason = order_service_pb2.ORDER_REJECTION_REASON_PAYMENT_MISMATCH
             raise Rejected(reason, "the payments are not what the cart costs")
+
+
+def _read_now(source: Json, context: Context, *, tax_included: bool) -> order_pb2.Order:
+    order = order_message(source, context, tax_included=tax_included)
+    order.provenance.source = SYSTEM
+    order.provenance.observed_at.GetCurrentTime()
+    return order
 
 
 def _held(payment: order_pb2.OrderPayment) -> Decimal:
