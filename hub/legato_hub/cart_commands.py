@@ -217,6 +217,8 @@ class CartCommands:
         if isinstance(call, Problem):
             return await self._committer.refuse(live, e.command, call, e.key, fence, now=now_ms())
         await self._failpoints.passed("write.after_begin")
+        if slot is not None and now_ms() >= slot.until:
+            return None  # This process stood still: somebody else may have resolved the command by now.
         e.tried = True
         try:
             answer = await self._backend.apply_command(call, self._patience(e))
