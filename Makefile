@@ -10,6 +10,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PIP := .venv/bin/pip --quiet --quiet --disable-pip-version-check --no-input
 NPM_CI := npm ci --loglevel=error --no-fund --no-audit --no-update-notifier
 VENDURE := peers/vendure/node_modules/.installed
+COMMERCETOOLS := peers/commercetools/node_modules/.installed
 # The one released state of the contracts that `make proto-breaking` protects.
 RELEASED := protos/released.binpb
 
@@ -35,8 +36,8 @@ setup: .venv/dev.stamp ## install what developing and testing need into .venv
 	$(PIP) install --no-deps --no-build-isolation -e .
 	touch $@
 
-$(VENDURE): peers/vendure/package-lock.json peers/vendure/package.json
-	cd peers/vendure && $(NPM_CI) > /dev/null
+$(VENDURE) $(COMMERCETOOLS): peers/%/node_modules/.installed: peers/%/package-lock.json peers/%/package.json
+	cd peers/$* && $(NPM_CI) > /dev/null
 	touch $@
 
 .PHONY: demo
@@ -44,7 +45,7 @@ demo: .venv/hub.stamp $(if $(filter vendure,$(BACKEND)),$(VENDURE)) ## three liv
 	exec legato demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(BACKEND),--backend $(BACKEND)) $(if $(HUBS),--hubs $(HUBS))
 
 .PHONY: test
-test: setup $(VENDURE) lint ## everything: set-up, lint, all tests
+test: setup $(VENDURE) $(COMMERCETOOLS) lint ## everything: set-up, lint, all tests
 	pytest -n 2 --dist loadfile
 
 .PHONY: robustness
