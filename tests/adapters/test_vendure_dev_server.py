@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from legato_adapters.vendure import dev_server
+from legato_adapters import peer
 from legato_adapters.vendure.dev_server import VendureServer, VendureServerError, running_vendure
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,7 +106,7 @@ async def test_it_ends_by_itself_when_its_user_is_killed() -> None:
     program = f"""
 import asyncio
 from pathlib import Path
-from legato_adapters.vendure import dev_server
+from legato_adapters import peer
 from legato_adapters.vendure.dev_server import running_vendure
 async def main():
     async with running_vendure(Path({str(PEER)!r})) as server:
@@ -133,7 +133,7 @@ def stand_in(tmp_path: Path) -> Path:
 async def test_it_is_gone_after_the_block_even_if_that_failed(
     stand_in: Path, on_sigterm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dev_server, "_STOP_TIMEOUT", 0.2)
+    monkeypatch.setattr(peer, "_STOP_TIMEOUT", 0.2)
     (stand_in / "server.mjs").write_text(f"""
         process.on("SIGTERM", () => {on_sigterm});
         setInterval(() => {{}}, 1000);
