@@ -137,7 +137,7 @@ async def test_it_is_gone_after_the_block_even_if_that_failed(
     (stand_in / "server.mjs").write_text(f"""
         process.on("SIGTERM", () => {on_sigterm});
         setInterval(() => {{}}, 1000);
-        console.log(JSON.stringify({{ port: 1, shop_api: "http://a", admin_api: "http://b" }}));
+        console.log(JSON.stringify({{ port: 1, shop_api: "http://a", admin_api: "http://b", pid: process.pid }}));
     """)
 
     class Failed(Exception):
