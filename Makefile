@@ -41,7 +41,7 @@ $(VENDURE) $(COMMERCETOOLS): peers/%/node_modules/.installed: peers/%/package-lo
 	touch $@
 
 .PHONY: demo
-demo: .venv/hub.stamp $(if $(filter vendure,$(BACKEND)),$(VENDURE)) ## three live channels on one cart; ONCE=1 plays a script, HUBS=2 runs two hubs, BACKEND=vendure a real shop
+demo: .venv/hub.stamp $(if $(filter vendure,$(BACKEND)),$(VENDURE)) $(if $(filter commercetools,$(BACKEND)),$(COMMERCETOOLS)) ## three live channels on one cart; ONCE=1 plays a script, HUBS=2 runs two hubs, BACKEND=vendure a real shop, BACKEND=commercetools an emulated one
 	exec legato demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(BACKEND),--backend $(BACKEND)) $(if $(HUBS),--hubs $(HUBS))
 
 .PHONY: test

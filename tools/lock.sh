@@ -15,7 +15,7 @@ compile() {
         --custom-compile-command "make lock" "$@"
 }
 
-compile "$@" --extra hub --extra valkey --extra vendure --extra otlp --extra demo --group build \
+compile "$@" --extra hub --extra valkey --extra http --extra otlp --extra demo --group build \
     --output-file requirements/hub.lock
 # Held to the versions above, so that both can be installed into one environment.
 compile "$@" --all-extras --group dev --constraints requirements/hub.lock \

@@ -1,6 +1,6 @@
 """A backend of `peers/` on loopback for tests and the demo: started, waited for, and ended with its user.
 
-A peer is a folder with a `server.mjs` that prints one JSON line when it is ready and ends when its standard input does.
+A peer is a folder with a `server.mjs`, which prints one JSON line when it is ready and ends with its standard input.
 """
 
 import asyncio

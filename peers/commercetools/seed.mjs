@@ -65,7 +65,9 @@ export async function seed(base, projectKey, headers) {
   await send("/product-types", { key: "part", name: "Part", description: "Anything on a bicycle", attributes: [] });
   const variant = ({ sku, eur, usd, attributes }) => ({
     sku,
-    prices: amounts({ eur, usd }).map((value) => ({ value })),
+    prices: [["DE", eur, "EUR"], ["AT", eur, "EUR"], ["US", usd, "USD"]].map(([country, centAmount, currencyCode]) => ({
+      country, value: { currencyCode, centAmount },
+    })),
     attributes: Object.entries(attributes).map(([name, value]) => ({ name, value })),
     images: [{ url: `https://images.example/${sku}.jpg`, dimensions: { w: 800, h: 800 } }],
   });

@@ -182,9 +182,15 @@ async def test_what_is_missing_is_named(shopper: Shopper) -> None:
     assert not answer.HasField("order")
     assert {"email", "fulfilment"} <= set(answer.rejection.paths)
     await user.apply(set_email={"email": "ada@shop.example"})
-    await user.apply(set_delivery_option={"option_id": before.fulfilment.available[0].id})
+    missing = ["address/shipping"]
+    if before.fulfilment.available:
+        await user.apply(set_delivery_option={"option_id": before.fulfilment.available[0].id})
+    else:
+        # Backends that deliver by zones offer nothing before they know where to.
+        await user.apply(set_address={"purpose": "ADDRESS_PURPOSE_SHIPPING", "address": shopper.shop.address})
+        missing = ["fulfilment"]
     answer = await shopper.stubs.order.ApplyOrderCommand(shopper.to_order(user), timeout=TIMEOUT_S)
-    assert answer.rejection.paths == ["address/shipping"]
+    assert answer.rejection.paths == missing
 
 
 @pytest.mark.parametrize("less", [0, 1, -1])

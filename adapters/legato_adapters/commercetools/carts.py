@@ -173,9 +173,7 @@ class Carts:
             if refused.status not in {400, 404}:
                 raise
             intent = request.intent
-            known = not intent.HasField("add_line") or await self._catalog.exists(
-                call, intent.add_line.sku, request.context
-            )
+            known = not intent.HasField("add_line") or await self._catalog.exists(call, intent.add_line.sku)
             return await self._response(call, request, latest, intents.refusal(refused, intent, sku_exists=known))
         return await self._response(call, request, after)
 

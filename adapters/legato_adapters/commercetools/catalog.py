@@ -19,7 +19,7 @@ Code = grpc.StatusCode
 _MAX_SKUS = 100
 _MAX_OFFSET = 10_000
 _LOW = 5
-_EXPAND = ("categories[*]",)
+_EXPAND = ("categories[*]", "categories[*].ancestors[*]")
 _OF_SKUS = "masterVariant(sku in (:skus)) or variants(sku in (:skus))"
 
 
@@ -34,14 +34,14 @@ class Catalog:
         self, call: Call, request: catalog_service_pb2.GetProductRequest
     ) -> catalog_service_pb2.GetProductResponse:
         project = await self._projects.market(call, request.context)
-        found = await self._one(call, request.product, project, request.context)
+        found = await self._one(call, request.product, project)
         language = project.language(request.context.locale)
         return catalog_service_pb2.GetProductResponse(product=mapping.product(found, language))
 
     async def search(
         self, call: Call, request: catalog_service_pb2.SearchProductsRequest
     ) -> catalog_service_pb2.SearchProductsResponse:
-        """commercetools ranks; what it finds is read again, for its index may be seconds behind."""
+        """commercetools decides what a query finds, and ranks it. Its index may be seconds behind its catalog."""
         check_page_size(request.page_size)
         listing = (request.query, request.category)
         offset = int(page_position(request.page_token, *listing) or 0)
@@ -56,19 +56,16 @@ class Catalog:
         else:
             # Without words all score the same, and pages need an order.
             body["sort"] = [{"field": "id", "order": "asc"}]
-        page = await self._api.search(call, "/products/search", body)
-        ids, total = [result["id"] for result in page["results"]], page["total"]
+        page = await self._search(call, body, request.context)
+        results, total = page["results"], page["total"]
         response = catalog_service_pb2.SearchProductsResponse(total=total)
-        if not ids:
-            return response
-        found = {found["id"]: found for found in await self._read(call, "id in (:ids)", {"ids": ids}, request.context)}
-        for projection in (found[one] for one in ids if one in found):
+        for projection in (result["productProjection"] for result in results):
             prices = self._prices(projection, project, request.context)
             if prices:
                 cheapest = min(prices, key=_amount)
                 response.hits.add(product=mapping.product(projection, language), price=cheapest)
-        end = offset + len(ids)
-        if end < min(total, _MAX_OFFSET):
+        end = offset + len(results)
+        if results and end < min(total, _MAX_OFFSET):
             response.next_page_token = page_token(str(end), *listing)
         return response
 
@@ -77,11 +74,12 @@ class Catalog:
     ) -> catalog_service_pb2.GetPricesResponse:
         project = await self._projects.market(call, request.context)
         if request.HasField("product"):
-            found: Sequence[Json] = [await self._one(call, request.product, project, request.context)]
+            one = await self._one(call, request.product, project)
+            found = await self._priced(call, "id", [one["id"]], request.context)
             wanted = None
         else:
             wanted = frozenset(_skus(request.skus))
-            found = await self._read(call, _OF_SKUS, {"skus": sorted(wanted)}, request.context)
+            found = await self._priced(call, "variants.sku", sorted(wanted), request.context)
         prices = [price for one in found for price in self._prices(one, project, request.context)]
         return catalog_service_pb2.GetPricesResponse(prices=[p for p in prices if wanted is None or p.sku in wanted])
 
@@ -91,7 +89,7 @@ class Catalog:
         """By supply channel, and what has none: that is what commercetools sells where no channel is named."""
         if request.HasField("product"):
             project = await self._projects.get(call)
-            one = await self._one(call, request.product, project, request.context)
+            one = await self._one(call, request.product, project)
             skus = [variant["sku"] for variant in mapping.variants(one)]
             entries = await self._stock(call, skus)
         else:
@@ -100,7 +98,7 @@ class Catalog:
             untracked = sorted(set(skus) - {entry["sku"] for entry in entries})
             if untracked:
                 # What is not tracked can be sold; what does not exist is left out.
-                found = await self._read(call, _OF_SKUS, {"skus": untracked}, request.context)
+                found = await self._read(call, _OF_SKUS, {"skus": untracked})
                 known = {variant["sku"] for one in found for variant in mapping.variants(one)}
                 skus = [sku for sku in skus if sku in known or sku not in untracked]
         project = await self._projects.get(call)
@@ -122,12 +120,9 @@ class Catalog:
                 return max(int(entry["availableQuantity"]), 0)
         return None
 
-    async def exists(self, call: Call, sku: str, context: request_context_pb2.RequestContext) -> bool:
-        """Whether a variant is in the catalog and has a price in this market."""
-        for one in await self._read(call, _OF_SKUS, {"skus": [sku]}, context):
-            if any(variant["sku"] == sku and variant.get("price") for variant in mapping.variants(one)):
-                return True
-        return False
+    async def exists(self, call: Call, sku: str) -> bool:
+        """Whether a variant is in the catalog."""
+        return bool(await self._read(call, _OF_SKUS, {"skus": [sku]}))
 
     async def _stock(self, call: Call, skus: Sequence[str]) -> list[Json]:
         return await self._api.query(
@@ -139,33 +134,34 @@ class Catalog:
         call: Call,
         key: catalog_service_pb2.ProductKey,
         project: Project,
-        context: request_context_pb2.RequestContext,
     ) -> Json:
         if not key.product_id and not key.slug:
             raise Failure(Code.INVALID_ARGUMENT, "a product is named by its id or slug")
         if key.HasField("product_id"):
-            found = await self._read(call, "id = :id", {"id": key.product_id}, context)
+            found = await self._read(call, "id = :id", {"id": key.product_id})
         else:
-            found = await self._read(call, _slug_in(project.languages), {"slug": key.slug}, context)
+            found = await self._read(call, _slug_in(project.languages), {"slug": key.slug})
         if not found:
             raise Failure(Code.NOT_FOUND, "there is no such product")
         return found[0]
 
-    async def _read(
-        self,
-        call: Call,
-        where: str,
-        variables: Mapping[str, str | Sequence[str]],
-        context: request_context_pb2.RequestContext,
+    async def _read(self, call: Call, where: str, variables: Mapping[str, str | Sequence[str]]) -> list[Json]:
+        """Products as they are published now, without prices of a market."""
+        return await self._api.query(call, "/product-projections", where, variables=variables, expand=_EXPAND)
+
+    async def _search(self, call: Call, body: dict[str, Any], context: request_context_pb2.RequestContext) -> Json:
+        """The search, which selects prices for a market."""
+        shown: dict[str, Any] = {"expand": list(_EXPAND), "priceCurrency": context.currency_code}
+        if context.country:
+            shown["priceCountry"] = context.country
+        return await self._api.search(call, "/products/search", {**body, "productProjectionParameters": shown})
+
+    async def _priced(
+        self, call: Call, field: str, values: Sequence[str], context: request_context_pb2.RequestContext
     ) -> list[Json]:
-        more = []
-        if context.currency_code:
-            more = [("priceCurrency", context.currency_code)]
-            if context.country:
-                more.append(("priceCountry", context.country))
-        return await self._api.query(
-            call, "/product-projections", where, variables=variables, expand=_EXPAND, more=more
-        )
+        body = {"query": {"exact": {"field": field, "values": list(values)}}, "limit": _MAX_SKUS}
+        page = await self._search(call, body, context)
+        return [result["productProjection"] for result in page["results"]]
 
     async def _search_query(
         self, call: Call, request: catalog_service_pb2.SearchProductsRequest, language: str
@@ -184,7 +180,7 @@ class Catalog:
             categories = await self._api.query(call, "/categories", where, variables={"key": request.category}, limit=1)
             if not categories:
                 return None
-            parts.append({"exact": {"field": "categories", "value": categories[0]["id"]}})
+            parts.append({"exact": {"field": "categoriesSubTree", "value": categories[0]["id"]}})
         return parts[0] if len(parts) == 1 else {"and": parts} if parts else {}
 
     def _prices(

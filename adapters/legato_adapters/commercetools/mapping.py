@@ -127,19 +127,26 @@ def _readable(value: Any, language: str) -> str:
 
 
 def product(projection: Json, language: str) -> product_pb2.Product:
-    """A product whose categories were expanded."""
+    """A product whose categories, and those above them, were expanded."""
     name = localized(projection["name"], language)
     sisters = variants(projection)
     told = [options(variant.get("attributes") or (), language) for variant in sisters]
     common = [option for option in (told[0] if told else ()) if all(option in other for other in told)]
-    categories = [reference["obj"] for reference in projection["categories"] if "obj" in reference]
-    categories.sort(key=lambda category: len(category.get("ancestors") or ()))
+    categories: dict[str, Json] = {}
+    for reference in projection["categories"]:
+        leaf = reference.get("obj")
+        for above in (leaf or {}).get("ancestors") or ():
+            if "obj" in above:
+                categories[above["id"]] = above["obj"]
+        if leaf:
+            categories[reference["id"]] = leaf
+    widest_first = sorted(categories.values(), key=lambda category: len(category.get("ancestors") or ()))
     return product_pb2.Product(
         id=projection["id"],
         slug=localized(projection["slug"], language),
         name=name,
         description=localized(projection.get("description"), language),
-        categories=[category.get("key") or localized(category["slug"], language) for category in categories],
+        categories=[category.get("key") or localized(category["slug"], language) for category in widest_first],
         image_urls=[image["url"] for variant in sisters for image in variant.get("images") or ()],
         variants=[
             product_pb2.Variant(sku=variant["sku"], name=_variant_name(name, own), options=own)

@@ -94,8 +94,9 @@ def _note_cancellation(mapped: order_pb2.Order, source: Json) -> None:
 
 def payment(source: Json, currency: str) -> order_pb2.OrderPayment:
     """What became of a payment, as its transactions say."""
+    told = (step.get("interactionId") for step in source["transactions"] if step.get("interactionId"))
     mapped = order_pb2.OrderPayment(
-        payment_id=source.get("interfaceId") or source["id"],
+        payment_id=source.get("interfaceId") or next(told, source["id"]),
         system=(source.get("paymentMethodInfo") or {}).get("paymentInterface") or SYSTEM,
     )
     sums = {"Authorization": mapped.authorized, "Charge": mapped.captured, "Refund": mapped.refunded}

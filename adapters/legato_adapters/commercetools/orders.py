@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from legato.adapter.v1 import cart_service_pb2, order_service_pb2, request_context_pb2
-from legato.commerce.v1 import order_pb2
+from legato.commerce.v1 import money_pb2, order_pb2
 from legato_adapters.commercetools import marks
 from legato_adapters.commercetools.api import Api, Json, codes
 from legato_adapters.commercetools.carts import EXPAND, Carts
@@ -179,9 +179,9 @@ class Orders:
         if not cart["lineItems"]:
             raise OrderRefusal("CART_EMPTY", "the cart has no lines")
         self._check_complete(cart)
-        await self._check_payments(call, cart, wish.payments, context)
+        total = await self._check_payments(call, cart, wish.payments, context)
         if wish.payments:
-            cart = await self._payments.attach(call, cart, wish.payments, EXPAND)
+            cart = await self._payments.attach(call, cart, wish.payments, total.scale, EXPAND)
             # Somebody may have changed it meanwhile.
             await self._check_payments(call, cart, wish.payments, context)
         draft: dict[str, Any] = {
@@ -239,11 +239,12 @@ class Orders:
         cart: Json,
         payments: Sequence[order_pb2.OrderPayment],
         context: request_context_pb2.RequestContext,
-    ) -> None:
-        if not payments:
-            return
+    ) -> money_pb2.Money:
+        """What the cart costs; OrderRefusal where there are payments, and they hold something else."""
         project = await self._projects.get(call)
         total = CartMapping(cart, project, context).totals().items[-1].amount
+        if not payments:
+            return total
         paid, seen = 0, set()
         for payment in payments:
             amount = payment.authorized
@@ -256,6 +257,7 @@ class Orders:
             paid += amount.units * 10 ** (9 - amount.scale)
         if paid != total.units * 10 ** (9 - total.scale):
             raise OrderRefusal("PAYMENT_MISMATCH", "the payments are not what the cart costs")
+        return total
 
     async def _cancel(
         self, call: Call, request: order_service_pb2.ApplyOrderCommandRequest
@@ -293,14 +295,12 @@ class Orders:
     async def _restock(self, call: Call, order: Json) -> None:
         """commercetools leaves the stock as it is; and tells of no order whose goods came back already."""
         skus = [line["variant"]["sku"] for line in order["lineItems"]]
-        entries = await self._api.query(
-            call, "/inventory", "sku in (:skus) and supplyChannel is not defined", variables={"skus": skus}
-        )
-        for entry in entries:
+        entries = await self._api.query(call, "/inventory", "sku in (:skus)", variables={"skus": skus})
+        for entry in (entry for entry in entries if not entry.get("supplyChannel")):
             back = sum(line["quantity"] for line in order["lineItems"] if line["variant"]["sku"] == entry["sku"])
 
             async def decide(current: Json, back: int = back) -> list[Json]:
-                return [{"action": "addQuantity", "quantity": back}]
+                return [{"action": "changeQuantity", "quantity": current["quantityOnStock"] + back}]
 
             await self._api.revise(call, "/inventory/{id}", entry, decide)
 

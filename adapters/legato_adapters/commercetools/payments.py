@@ -22,10 +22,10 @@ class Payments:
         call: Call,
         cart: Json,
         payments: Sequence[order_pb2.OrderPayment],
+        digits: int,
         query: Sequence[tuple[str, str]],
     ) -> Json:
-        """The cart, with an object for each payment. What is there already is not made twice."""
-        digits: int = cart["totalPrice"]["fractionDigits"]
+        """The cart, with an object for each payment, in a currency with so many digits. Nothing is made twice."""
         ids = [await self._ensure(call, draft(payment, digits)) for payment in payments]
 
         async def decide(current: Json) -> list[Json]:

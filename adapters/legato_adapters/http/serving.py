@@ -54,7 +54,7 @@ async def answer_command(context: Any, work: Callable[[Call], Awaitable[_Result]
     except _MALFORMED as error:
         details = _strange(error)
         failure = Failure(Code.UNKNOWN, details) if call.touched else _nothing_done(details)
-    return await _abort(context, failure)
+    return await _abort(context, _in_time(context, failure))
 
 
 def undone(error: ApiError, *, touched: bool) -> Failure:
