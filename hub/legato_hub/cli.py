@@ -1,4 +1,4 @@
-"""The command line: `legato serve | check | token | watch | doctor | erase | backup | restore | new-epoch | demo`.
+"""The hub's command line: `legato serve | check | token | watch | doctor | erase | backup | restore | new-epoch | demo`.
 
 Everything but the arguments' shape is imported by the command that needs it, so that `legato --help` answers at once.
 """
@@ -26,6 +26,7 @@ OVERRIDES = {
 
 app = typer.Typer(
     help="Legato: one cart and one session on every sales channel.",
+    epilog="For whoever writes an adapter, and without a hub: legato conformance --help",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

@@ -15,10 +15,11 @@ import pytest
 from legato.hosting import load_adapter
 from legato.local_channel import LocalChannel
 from legato_adapters.commercetools.dev_server import CommercetoolsServer, running_commercetools
+from legato_adapters.conformance.cart_user import CartUser
+from legato_adapters.conformance.stubs import Stubs
 from legato_adapters.vendure.dev_server import VendureServer
 from tests.adapters.shops import SHOPS, Shop
 from tests.support.adapter_process import AdapterProcess, running_adapter
-from tests.support.adapter_user import CartUser, Stubs
 from tests.support.shared_server import PEERS, shared_server
 from tests.support.vendure import shared_vendure
 

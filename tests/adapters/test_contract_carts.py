@@ -8,8 +8,10 @@ import pytest
 
 from legato.adapter.v1 import cart_service_pb2, catalog_service_pb2
 from legato.commerce.v1 import address_pb2, cart_pb2, discount_pb2, total_pb2
+from legato_adapters.conformance.cart_user import CartUser, comparable, total
+from legato_adapters.conformance.stubs import Stubs
+from legato_adapters.conformance.wire import TIMEOUT_S
 from tests.adapters.shops import ALL_INTENTS, Shop
-from tests.support.adapter_user import TIMEOUT_S, CartUser, Stubs, comparable, total
 
 pytestmark = pytest.mark.usefixtures("placement")
 

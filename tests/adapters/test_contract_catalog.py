@@ -9,8 +9,9 @@ import pytest
 from legato.adapter.v1 import catalog_service_pb2, inventory_service_pb2
 from legato.adapter.v1.catalog_service_pb2 import ProductKey
 from legato.commerce.v1 import product_pb2
+from legato_adapters.conformance.stubs import Stubs
+from legato_adapters.conformance.wire import TIMEOUT_S
 from tests.adapters.shops import Shop
-from tests.support.adapter_user import TIMEOUT_S, Stubs
 
 pytestmark = pytest.mark.usefixtures("placement")
 

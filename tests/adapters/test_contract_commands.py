@@ -7,8 +7,9 @@ import grpc.aio
 import pytest
 
 from legato.adapter.v1 import cart_service_pb2, identity_service_pb2
+from legato_adapters.conformance.cart_user import CartUser, comparable
+from legato_adapters.conformance.stubs import Stubs
 from tests.adapters.shops import Shop
-from tests.support.adapter_user import CartUser, Stubs, comparable
 
 pytestmark = pytest.mark.usefixtures("placement")
 

@@ -12,8 +12,9 @@ from legato.adapter.v1 import (
     payment_service_pb2,
 )
 from legato.contract import CONTRACT_VERSIONS
+from legato_adapters.conformance.stubs import Stubs
+from legato_adapters.conformance.wire import TIMEOUT_S
 from tests.adapters.shops import ALL_INTENTS, Shop
-from tests.support.adapter_user import TIMEOUT_S, Stubs
 
 pytestmark = pytest.mark.usefixtures("placement")
 

@@ -10,9 +10,10 @@ import pytest
 from legato.adapter.v1 import cart_service_pb2
 from legato.commerce.v1 import address_pb2, cart_pb2, discount_pb2, line_item_pb2, total_pb2
 from legato.local_channel import LocalChannel
+from legato_adapters.conformance.cart_user import CartUser, comparable, steps_by_sku, total
+from legato_adapters.conformance.stubs import CartStub, Stubs
 from legato_adapters.reference import create
 from tests.adapters.shops import REFERENCE
-from tests.support.adapter_user import CartStub, CartUser, Stubs, comparable, steps_by_sku, total
 
 SHIPPING = address_pb2.ADDRESS_PURPOSE_SHIPPING
 INVALID_FIELD = cart_service_pb2.REJECTION_REASON_INVALID_FIELD

@@ -12,11 +12,12 @@ import pytest
 
 from legato.local_channel import LocalChannel
 from legato.protocol.ids import new_id
+from legato_adapters.conformance.cart_user import CartUser
+from legato_adapters.conformance.stubs import Stubs
 from legato_adapters.reference import create, database, read_cart
 from legato_adapters.reference.database import Database
 from tests.adapters.shops import REFERENCE
 from tests.support.adapter_process import running_adapter
-from tests.support.adapter_user import CartUser, Stubs
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from legato.adapter.v1 import cart_service_pb2
 from legato.commerce.v1 import cart_intent_pb2, cart_pb2
 from legato.protocol.ids import new_id
+from legato_adapters.conformance.cart_user import steps_by_sku, total
 from legato_adapters.reference.carts import Carts
 from legato_adapters.reference.catalog import Catalog
 from legato_adapters.reference.database import _SCHEMA
 from legato_adapters.reference.seed import seed
 from tests.adapters.shops import REFERENCE
-from tests.support.adapter_user import steps_by_sku, total
 
 STOCK = {"STOVE-TI": 5, "LAMP-400-RED": 0, "MUG-WHT": 105, "BAR-APPLE": 660}
 SKUS = st.sampled_from([*STOCK, "NO-SUCH-SKU"])

@@ -12,11 +12,14 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from legato.adapter.v1 import identity_service_pb2
+from legato_adapters.conformance.cart_user import CartUser
+from legato_adapters.conformance.stubs import Stubs
+from legato_adapters.conformance.wire import TIMEOUT_S
 from legato_adapters.reference import read_cart
-from legato_adapters.server import main, option
+from legato_adapters.options import option
+from legato_adapters.server import main
 from tests.adapters.shops import REFERENCE
 from tests.support.adapter_process import AdapterProcess
-from tests.support.adapter_user import TIMEOUT_S, CartUser, Stubs
 
 
 async def test_a_life(tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 import grpc.aio
 import pytest
 
+from legato_adapters.conformance.cart_user import CartUser
+from legato_adapters.conformance.stubs import Stubs
 from legato_adapters.vendure.admin import VendureAdmin
 from legato_adapters.vendure.dev_server import VendureServer
 from tests.adapters.conftest import in_process
 from tests.adapters.shops import VENDURE
-from tests.support.adapter_user import CartUser, Stubs
 from tests.support.http_proxy import HttpProxy
 
 

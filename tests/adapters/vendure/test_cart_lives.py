@@ -12,12 +12,13 @@ import pytest
 from legato.adapter.v1 import cart_service_pb2
 from legato.commerce.v1 import cart_pb2
 from legato.protocol.ids import new_id
+from legato_adapters.conformance.cart_user import CartUser, comparable
+from legato_adapters.conformance.stubs import Stubs
 from legato_adapters.vendure.admin import VendureAdmin, read_order
 from legato_adapters.vendure.api import VendureApi
 from legato_adapters.vendure.dev_server import VendureServer
 from legato_adapters.vendure.notebook import Notebook
 from tests.adapters.shops import VENDURE
-from tests.support.adapter_user import CartUser, Stubs, comparable
 from tests.support.http_proxy import Forward, HttpProxy, Reply
 
 Code = grpc.StatusCode

@@ -15,12 +15,14 @@ import pytest
 
 from legato.adapter.v1 import cart_service_pb2, catalog_service_pb2, identity_service_pb2, inventory_service_pb2
 from legato.hosting import AdapterLoadError, load_adapter
+from legato_adapters.conformance.cart_user import CartUser
+from legato_adapters.conformance.stubs import Stubs
+from legato_adapters.conformance.wire import TIMEOUT_S
 from legato_adapters.vendure import conversation
 from legato_adapters.vendure.api import endpoint
 from legato_adapters.vendure.notebook import Notebook
 from tests.adapters.conftest import in_process
 from tests.adapters.shops import ALL_INTENTS, VENDURE
-from tests.support.adapter_user import TIMEOUT_S, CartUser, Stubs
 from tests.support.http_proxy import Forward, HttpProxy, Reply, lose_request
 
 Code = grpc.StatusCode

@@ -6,8 +6,8 @@ import pytest
 
 from legato.adapter.v1 import cart_service_pb2
 from legato.commerce.v1 import address_pb2, discount_pb2
+from legato_adapters.conformance.cart_user import CartUser
 from legato_adapters.vendure.admin import VendureAdmin
-from tests.support.adapter_user import CartUser
 from tests.support.http_proxy import HttpProxy
 
 INVALID_FIELD = cart_service_pb2.REJECTION_REASON_INVALID_FIELD

@@ -9,10 +9,11 @@ import pytest
 
 from legato.adapter.v1 import cart_service_pb2
 from legato.commerce.v1 import cart_pb2
+from legato_adapters.conformance.cart_user import CartUser, comparable
+from legato_adapters.conformance.stubs import Stubs
 from legato_adapters.vendure import carts
 from legato_adapters.vendure.admin import VendureAdmin
 from tests.adapters.shops import VENDURE
-from tests.support.adapter_user import CartUser, Stubs, comparable
 from tests.support.http_proxy import Forward, HttpProxy, Reply, lose_answer, lose_request
 
 Code = grpc.StatusCode

@@ -8,8 +8,8 @@ import grpc.aio
 import pytest
 
 from legato.adapter.v1 import cart_service_pb2
+from legato_adapters.conformance.cart_user import CartUser
 from legato_adapters.vendure.admin import VendureAdmin
-from tests.support.adapter_user import CartUser
 from tests.support.http_proxy import HttpProxy
 
 INSUFFICIENT_STOCK = cart_service_pb2.REJECTION_REASON_INSUFFICIENT_STOCK

@@ -1,56 +1,15 @@
 """Plays the hub towards an adapter, for one cart: keeps the notebook and resolves intents into line targets."""
 
-from typing import Any, TypeAlias
+from typing import Any
 
-import grpc.aio
 from google.protobuf.message import Message
 
-from legato.adapter.v1 import (
-    cart_service_pb2,
-    cart_service_pb2_grpc,
-    catalog_service_pb2_grpc,
-    content_service_pb2_grpc,
-    customer_service_pb2_grpc,
-    event_service_pb2_grpc,
-    fulfilment_service_pb2_grpc,
-    identity_service_pb2_grpc,
-    inventory_service_pb2_grpc,
-    order_service_pb2_grpc,
-    payment_service_pb2_grpc,
-    request_context_pb2,
-)
+from legato.adapter.v1 import cart_service_pb2, request_context_pb2
 from legato.commerce.v1 import cart_intent_pb2, cart_pb2, total_pb2
 from legato.protocol.ids import new_id
-
-# Known to the type checker alone: a generated module has one stub class for both kinds of channel.
-CartStub: TypeAlias = "cart_service_pb2_grpc.CartServiceAsyncStub"
-CatalogStub: TypeAlias = "catalog_service_pb2_grpc.CatalogServiceAsyncStub"
-IdentityStub: TypeAlias = "identity_service_pb2_grpc.IdentityServiceAsyncStub"
-InventoryStub: TypeAlias = "inventory_service_pb2_grpc.InventoryServiceAsyncStub"
-OrderStub: TypeAlias = "order_service_pb2_grpc.OrderServiceAsyncStub"
-PaymentStub: TypeAlias = "payment_service_pb2_grpc.PaymentServiceAsyncStub"
-CustomerStub: TypeAlias = "customer_service_pb2_grpc.CustomerServiceAsyncStub"
-ContentStub: TypeAlias = "content_service_pb2_grpc.ContentServiceAsyncStub"
-FulfilmentStub: TypeAlias = "fulfilment_service_pb2_grpc.FulfilmentServiceAsyncStub"
-EventStub: TypeAlias = "event_service_pb2_grpc.EventServiceAsyncStub"
-
-TIMEOUT_S = 20.0
-
-
-class Stubs:
-    """All services of one adapter."""
-
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.identity: IdentityStub = identity_service_pb2_grpc.IdentityServiceStub(channel)
-        self.catalog: CatalogStub = catalog_service_pb2_grpc.CatalogServiceStub(channel)
-        self.inventory: InventoryStub = inventory_service_pb2_grpc.InventoryServiceStub(channel)
-        self.cart: CartStub = cart_service_pb2_grpc.CartServiceStub(channel)
-        self.order: OrderStub = order_service_pb2_grpc.OrderServiceStub(channel)
-        self.payment: PaymentStub = payment_service_pb2_grpc.PaymentServiceStub(channel)
-        self.customer: CustomerStub = customer_service_pb2_grpc.CustomerServiceStub(channel)
-        self.content: ContentStub = content_service_pb2_grpc.ContentServiceStub(channel)
-        self.fulfilment: FulfilmentStub = fulfilment_service_pb2_grpc.FulfilmentServiceStub(channel)
-        self.event: EventStub = event_service_pb2_grpc.EventServiceStub(channel)
+from legato_adapters.conformance.check import expect, same, shown
+from legato_adapters.conformance.stubs import CartStub
+from legato_adapters.conformance.wire import TIMEOUT_S
 
 
 class CartUser:
@@ -63,6 +22,7 @@ class CartUser:
         self.cart = cart_pb2.Cart()
         self.version = ""
         self.adapter_state = b""
+        self.owner = cart_service_pb2.Owner(anonymous_id="shopper")
         self._shares: dict[str, tuple[str, int]] = {}
         """What each client line key stands for: sku and steps."""
 
@@ -74,7 +34,7 @@ class CartUser:
             command_id=new_id(),
             intent=(wish := cart_intent_pb2.CartIntent(**intent)),
             line_target=self._target(wish),
-            owner=cart_service_pb2.Owner(anonymous_id="shopper") if "create_cart" in intent else None,
+            owner=self.owner if "create_cart" in intent else None,
             adapter_state=self.adapter_state,
             channel="web",
         )
@@ -92,18 +52,21 @@ class CartUser:
     async def apply(self, **intent: Any) -> cart_service_pb2.ApplyCommandResponse:
         """Send a new command that the backend is expected to execute."""
         response = await self.send(self.call(**intent))
-        assert not response.HasField("rejection"), response.rejection
+        what = request_name(intent)
+        expect(not response.HasField("rejection"), f"{what} was refused: {shown(response.rejection)}")
         return response
 
     async def refused(self, **intent: Any) -> cart_service_pb2.Rejection:
         """Send a new command that the backend is expected to refuse; the cart must be as it was."""
         before, version = await self.read()
         response = await self.send(self.call(**intent))
-        assert response.HasField("rejection"), "the backend executed it"
-        assert comparable(response.cart) == comparable(before)
+        what = request_name(intent)
+        expect(response.HasField("rejection"), f"{what} was executed and not refused")
         after, version_after = await self.read()
-        assert comparable(after) == comparable(before)
-        assert response.version == version_after == version
+        same(f"the cart after a refused {what}", comparable(after), comparable(before))
+        same(f"the cart in the answer to a refused {what}", comparable(response.cart), comparable(before))
+        same(f"the version after a refused {what}", version_after, version)
+        same(f"the version in the answer to a refused {what}", response.version, version)
         return response.rejection
 
     async def add(self, sku: str, steps: int, key: str = "") -> cart_service_pb2.ApplyCommandResponse:
@@ -115,6 +78,7 @@ class CartUser:
             context=self.context, cart_id=self.cart_id, adapter_state=self.adapter_state
         )
         response = await self.stub.GetCart(request, timeout=TIMEOUT_S)
+        self.adapter_state = response.adapter_state or self.adapter_state
         return response.cart, response.version
 
     async def steps(self) -> dict[str, int]:
@@ -160,6 +124,11 @@ class CartUser:
             )
         sku = next((line.sku for line in self.cart.lines if line.id == selector.line_id), "")
         return cart_service_pb2.LineTarget(line_id=selector.line_id, sku=sku, steps=steps)
+
+
+def request_name(intent: dict[str, Any]) -> str:
+    """The name of the one intent given."""
+    return next(iter(intent))
 
 
 def comparable(message: Message) -> Any:

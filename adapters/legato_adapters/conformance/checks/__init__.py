@@ -1,0 +1,1 @@
+"""The checks, one module a capability or a part of it."""
