@@ -15,8 +15,8 @@ from legato.adapter.v1 import identity_service_pb2
 from legato_adapters.conformance.cart_user import CartUser
 from legato_adapters.conformance.stubs import Stubs
 from legato_adapters.conformance.wire import TIMEOUT_S
-from legato_adapters.reference import read_cart
 from legato_adapters.options import option
+from legato_adapters.reference import read_cart
 from legato_adapters.server import main
 from tests.adapters.shops import REFERENCE
 from tests.support.adapter_process import AdapterProcess
