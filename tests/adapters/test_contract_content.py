@@ -8,8 +8,9 @@ import pytest
 
 from legato.adapter.v1 import content_service_pb2
 from legato.commerce.v1 import content_pb2
+from legato_adapters.conformance.stubs import Stubs
+from legato_adapters.conformance.wire import TIMEOUT_S
 from tests.adapters.shops import Shop
-from tests.support.adapter_user import TIMEOUT_S, Stubs
 
 pytestmark = [pytest.mark.usefixtures("placement"), pytest.mark.claims("CONTENT")]
 

@@ -20,8 +20,9 @@ from legato.adapter.v1 import (
     payment_service_pb2,
 )
 from legato.protocol.ids import new_id
+from legato_adapters.conformance.stubs import Stubs
+from legato_adapters.conformance.wire import TIMEOUT_S
 from tests.adapters.shops import Shop
-from tests.support.adapter_user import TIMEOUT_S, Stubs
 from tests.support.shopper import Shopper
 
 pytestmark = [

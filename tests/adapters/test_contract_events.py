@@ -10,9 +10,10 @@ import pytest
 
 from legato.adapter.v1 import event_service_pb2
 from legato.protocol.ids import new_id
+from legato_adapters.conformance.stubs import Stubs
+from legato_adapters.conformance.wire import TIMEOUT_S
 from legato_adapters.reference.events import SIGNATURE, TOLERANCE_S, sign
 from tests.adapters.shops import Shop
-from tests.support.adapter_user import TIMEOUT_S, Stubs
 from tests.support.shopper import Shopper
 
 pytestmark = pytest.mark.usefixtures("placement")

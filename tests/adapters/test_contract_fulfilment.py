@@ -12,8 +12,10 @@ import pytest
 from legato.adapter.v1 import fulfilment_service_pb2
 from legato.commerce.v1 import order_pb2, shipment_pb2
 from legato.protocol.ids import new_id
+from legato_adapters.conformance.cart_user import CartUser, comparable
+from legato_adapters.conformance.stubs import Stubs
+from legato_adapters.conformance.wire import TIMEOUT_S
 from tests.adapters.shops import Shop
-from tests.support.adapter_user import TIMEOUT_S, CartUser, Stubs, comparable
 from tests.support.shopper import Shopper
 
 pytestmark = pytest.mark.usefixtures("placement")

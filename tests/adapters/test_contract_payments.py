@@ -9,9 +9,10 @@ import pytest
 from legato.adapter.v1 import order_service_pb2, payment_service_pb2
 from legato.commerce.v1 import order_pb2, payment_pb2
 from legato.protocol.ids import new_id
+from legato_adapters.conformance.stubs import Stubs
+from legato_adapters.conformance.wire import TIMEOUT_S
 from legato_adapters.reference import answer_challenge
 from tests.adapters.shops import Shop
-from tests.support.adapter_user import TIMEOUT_S, Stubs
 from tests.support.shopper import Shopper, grand_total
 
 pytestmark = [pytest.mark.usefixtures("placement"), pytest.mark.claims("PAYMENT")]

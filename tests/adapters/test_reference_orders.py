@@ -14,10 +14,12 @@ import pytest
 from legato.adapter.v1 import event_service_pb2, inventory_service_pb2, order_service_pb2
 from legato.local_channel import LocalChannel
 from legato.protocol.ids import new_id
+from legato_adapters.conformance.cart_user import CartUser
+from legato_adapters.conformance.stubs import Stubs
+from legato_adapters.conformance.wire import TIMEOUT_S
 from legato_adapters.reference import answer_challenge, create, events
 from tests.adapters.shops import REFERENCE
 from tests.support.adapter_process import running_adapter
-from tests.support.adapter_user import TIMEOUT_S, CartUser, Stubs
 from tests.support.shopper import Shopper
 
 Code = grpc.StatusCode

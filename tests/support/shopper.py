@@ -11,8 +11,10 @@ from legato.adapter.v1 import (
 )
 from legato.commerce.v1 import customer_pb2, order_pb2, payment_pb2, shipment_pb2, total_pb2
 from legato.protocol.ids import new_id
+from legato_adapters.conformance.cart_user import CartUser, total
+from legato_adapters.conformance.stubs import Stubs
+from legato_adapters.conformance.wire import TIMEOUT_S
 from tests.adapters.shops import Shop
-from tests.support.adapter_user import TIMEOUT_S, CartUser, Stubs, total
 
 
 class Shopper:

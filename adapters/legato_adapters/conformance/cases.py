@@ -29,9 +29,9 @@ async def owned_cart(subject: Subject, customer_id: str) -> CartUser:
 
 
 async def ready_cart(subject: Subject, *, steps: int = 3, customer_id: str = "") -> CartUser:
-    """A cart with `steps` of goods.sku that has all that an order needs, as far as the adapter can be told."""
+    """A cart with `steps` of goods.abundant_sku that has all that an order needs, as far as the adapter can be told."""
     user = await (owned_cart(subject, customer_id) if customer_id else subject.shopper())
-    await user.add(subject.shop.goods.sku, steps)
+    await user.add(subject.shop.goods.abundant_sku, steps)
     if subject.claims_command("CART", "set_email"):
         await user.apply(set_email={"email": EMAIL})
     if subject.claims_command("CART", "set_address"):
@@ -80,7 +80,7 @@ def place(
 
 
 async def ordered(subject: Subject, *, steps: int = 3, customer_id: str = "") -> order_pb2.Order:
-    """A new order of goods.sku."""
+    """A new order of goods.abundant_sku."""
     return await bought(subject, await ready_cart(subject, steps=steps, customer_id=customer_id))
 
 

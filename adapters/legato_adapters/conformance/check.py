@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Code = grpc.StatusCode
 
+HIDDEN = (Code.NOT_FOUND, Code.FAILED_PRECONDITION)
+"""What another tenant gets who asks for something: it does not exist, or there are no credentials for this tenant."""
+
 Run = Callable[["Subject"], Awaitable[None]]
 
 

@@ -10,10 +10,23 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import grpc.aio
 from google.protobuf.message import Message
 
 from legato.adapter.v1 import cart_service_pb2
-from legato_adapters.conformance.check import Check, Code, Run, broken, check, code_of, ends_with, expect, one_of, same
+from legato_adapters.conformance.check import (
+    Check,
+    Code,
+    Run,
+    Skipped,
+    broken,
+    check,
+    code_of,
+    ends_with,
+    expect,
+    one_of,
+    same,
+)
 from legato_adapters.conformance.claims import COMMANDS, REMEMBERING, REPEATABLE
 from legato_adapters.conformance.stubs import Stubs
 from legato_adapters.conformance.subject import Subject
@@ -189,12 +202,28 @@ def command_checks(port: Port) -> list[Check]:
             one_of(f"the status of a call with {timeout_s} s", code, (Code.OK, Code.DEADLINE_EXCEEDED))
             await _settled(port, subject, case, done=code is Code.OK)
 
+    @promise("tenant_ids", "a command id counts in its tenant only", REMEMBERING)
+    async def tenant_ids(subject: Subject) -> None:
+        case = await port.case(subject)
+        await _accepted(port, subject, case)
+        stranger = subject.stranger()
+        try:
+            elsewhere = await port.case(stranger)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is Code.FAILED_PRECONDITION:
+                raise Skipped("there are no credentials for another tenant") from error
+            raise
+        elsewhere.request.command_id = case.request.command_id
+        await _accepted(port, stranger, elsewhere)
+        same("the number of effects for the other tenant", await elsewhere.effects(), 1)
+
     return [
         claimed,
         malformed,
         repeat,
         at_once,
         other_body,
+        tenant_ids,
         repeat_refused,
         resolve_executed,
         resolve_refused,

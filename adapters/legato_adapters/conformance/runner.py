@@ -41,7 +41,7 @@ async def conformance(
     Raises NotReached, ShopError, legato.hosting.AdapterLoadError.
     """
     losses = Losses()
-    async with reaching(target, options or {}, tenants or {}, losses.observe) as network:
+    async with reaching(target, {**shop.options, **(options or {})}, tenants or {}, losses.observe) as network:
         claims = await introduced(network)
         results = [result async for result in examined(network, shop, claims, losses, checks)]
     return Report(claims, results, losses.found(claims.capabilities))

@@ -8,7 +8,7 @@ from legato_adapters.conformance.cart_user import CartUser
 from legato_adapters.conformance.claims import Claims
 from legato_adapters.conformance.loss import Losses
 from legato_adapters.conformance.network import Network
-from legato_adapters.conformance.shop import Shop
+from legato_adapters.conformance.shop import Shop, told
 from legato_adapters.conformance.stubs import Stubs
 
 
@@ -37,9 +37,14 @@ class Subject:
         """The effect class of a capability that has commands."""
         return self.claims.effects.get(capability, "UNSPECIFIED")
 
-    def visitor(self, *, tenant: str = "") -> CartUser:
+    def stranger(self) -> "Subject":
+        """The same adapter for another tenant; Skipped where the shop file names none."""
+        other = told(self.shop.market.other_tenant, "market.other_tenant")
+        return Subject(self.network, self.shop.of_tenant(other), self.claims, self.losses)
+
+    def visitor(self) -> CartUser:
         """Somebody without a cart yet."""
-        return CartUser(self.stubs.cart, self.shop.context(tenant=tenant))
+        return CartUser(self.stubs.cart, self.context)
 
     async def shopper(self) -> CartUser:
         """Somebody with a new, empty cart."""

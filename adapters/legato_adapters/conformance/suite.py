@@ -7,8 +7,15 @@ from legato_adapters.conformance.checks import (
     cart_stock,
     carts,
     catalog,
+    content,
+    customers,
+    events,
+    fulfilment,
     identity,
     inventory,
+    order_lists,
+    orders,
+    payments,
     pricing,
     search,
 )
@@ -23,6 +30,13 @@ _MODULES = (
     cart_stock,
     cart_fields,
     cart_commands,
+    orders,
+    order_lists,
+    payments,
+    customers,
+    content,
+    fulfilment,
+    events,
 )
 
 

@@ -73,6 +73,11 @@ def sign(secret: str, body: bytes, at: int) -> str:
     return f"t={at},v1={_digest(secret, body, at)}"
 
 
+def signed_headers(secret: str, body: bytes, at: int) -> dict[str, str]:
+    """The headers of a webhook, as the conformance kit asks for them."""
+    return {SIGNATURE: sign(secret, body, at)}
+
+
 def parse_webhook(secret: str, headers: Mapping[str, str], body: bytes) -> event_service_pb2.ParseWebhookResponse:
     """The changes in a webhook, whose body is the response as JSON; raises BadSignature or Malformed."""
     signed = _SIGNED.fullmatch(headers.get(SIGNATURE, ""))
