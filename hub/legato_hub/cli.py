@@ -1,4 +1,4 @@
-"""The hub's command line: `legato serve | check | token | watch | doctor | erase | backup | restore | new-epoch | demo`.
+"""The hub's commands: `legato serve | check | token | watch | doctor | erase | backup | restore | new-epoch | demo`.
 
 Everything but the arguments' shape is imported by the command that needs it, so that `legato --help` answers at once.
 """

@@ -16,12 +16,14 @@ from legato.adapter.v1 import (
 )
 from legato.commerce.v1 import address_pb2, cart_pb2, money_pb2, order_pb2, total_pb2
 from legato.protocol.ids import new_id
+from legato_adapters.conformance.cart_user import CartUser, comparable, total
+from legato_adapters.conformance.stubs import Stubs
+from legato_adapters.conformance.wire import TIMEOUT_S
 from legato_adapters.vendure import create
 from legato_adapters.vendure.admin import VendureAdmin
 from legato_adapters.vendure.dev_server import VendureServer
 from tests.adapters.conftest import in_process
 from tests.adapters.shops import VENDURE
-from tests.support.adapter_user import TIMEOUT_S, CartUser, Stubs, comparable, total
 from tests.support.http_proxy import HttpProxy, lose_answer, lose_request
 
 Code = grpc.StatusCode
