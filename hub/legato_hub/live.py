@@ -5,6 +5,8 @@ a short tail of deltas. A subscriber that is behind is a mere number, its revisi
 tail when it can be sent, once for all subscribers that stand at the same revision. So a slow client costs no memory.
 
 When a new epoch begins, all of this is read again; what the storage has lost altogether is put back from here.
+
+Longer than 400 lines because a resource and the holder of all resources share the rules of their one feed.
 """
 
 import asyncio
