@@ -59,6 +59,15 @@ class HttpBackend:
         self.arrived = asyncio.Condition()
         self.url = ""
 
+    @property
+    def http(self) -> aiohttp.ClientSession:
+        """For requests to the real backend, past the proxy."""
+        return self._client
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        await self._runner.cleanup()
+
     async def __aenter__(self) -> "HttpBackend":
         self._client = aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar())
         app = web.Application()
@@ -85,6 +94,10 @@ class HttpBackend:
         """As `on`, before all other rules."""
         self._rules.insert(0, (re.compile(pattern), list(rules)))
 
+    def forget(self) -> None:
+        """From now on everything goes through."""
+        self._rules.clear()
+
     def count(self, pattern: str) -> int:
         return sum(re.search(pattern, seen) is not None for seen in self.seen)
 
@@ -95,7 +108,8 @@ class HttpBackend:
     async def until_idle(self) -> None:
         """Wait until nobody is connected any more."""
         server = self._runner.server
-        assert server is not None
+        if server is None:
+            return
         async with asyncio.timeout(30):
             while server.connections:  # noqa: ASYNC110  # aiohttp has no event for it
                 await asyncio.sleep(0.005)

@@ -15,7 +15,7 @@ from legato_adapters.commercetools.codes import Codes
 from legato_adapters.commercetools.intents import Refusal
 from legato_adapters.commercetools.mapping import CANCELED, CartMapping
 from legato_adapters.commercetools.project import Projects
-from legato_adapters.http import ApiError, Call, Failure, Lanes, NoAnswer, Refused
+from legato_adapters.http import ApiError, Call, Failure, Lanes, Malformed, NoAnswer, Refused
 
 __all__ = ["Carts"]
 
@@ -80,6 +80,8 @@ class Carts:
             cart = await self._api.find(call, "/carts/key={key}", EXPAND, key=cart_id)
         if cart is None:
             return None
+        if type(cart["version"]) is not int or not isinstance(cart["cartState"], str):
+            raise Malformed("commercetools answered with a cart that is none")
         kept = marks.fields(cart)
         return cart if (kept.get(marks.TENANT), kept.get(marks.CART)) == (context.tenant, cart_id) else None
 

@@ -146,7 +146,7 @@ class HttpClient:
         timeout = call.left(TIMEOUT_S)
         state = SimpleNamespace(sent=False)
         touched = call.touched
-        with RequestSpan(method, template, self.system, self._host, call.traceparent) as span:
+        with RequestSpan(method, template or "/", self.system, self._host, call.traceparent) as span:
             given = dict(headers or {})
             if token:
                 given["Authorization"] = f"Bearer {token}"
