@@ -122,10 +122,12 @@ def command_checks(port: Port) -> list[Check]:
             same("the answer to a repeat", plain(again), plain(first))
         same("the number of effects of a command and its repeats", await case.effects(), 1)
 
-    @promise("at_once", f"{AT_ONCE} repeats at the same time have one effect", REMEMBERING)
+    @promise("at_once", f"{AT_ONCE} repeats at the same time have one effect, and none is refused", REMEMBERING)
     async def at_once(subject: Subject) -> None:
         case = await port.case(subject)
-        await asyncio.gather(*(port.apply(subject.stubs, case.request) for _ in range(AT_ONCE)))
+        answers = await asyncio.gather(*(port.apply(subject.stubs, case.request) for _ in range(AT_ONCE)))
+        refused = [answer.rejection for answer in answers if answer.HasField("rejection")]
+        expect(not refused, f"{len(refused)} of them were refused")
         same(f"the number of effects of {AT_ONCE} repeats at the same time", await case.effects(), 1)
 
     @promise("other_body", "a command id that comes with another body is ABORTED, without effect", REMEMBERING)

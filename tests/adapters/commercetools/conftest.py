@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from legato_adapters.commercetools.dev_server import CommercetoolsServer
+from legato_adapters.conformance.cart_user import CartUser
+from legato_adapters.conformance.stubs import Stubs
 from tests.adapters.commercetools.payloads import Written
 from tests.adapters.conftest import in_process
 from tests.adapters.shops import COMMERCETOOLS
-from tests.support.adapter_user import CartUser, Stubs
 from tests.support.http_backend import HttpBackend
 
 

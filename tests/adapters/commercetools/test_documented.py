@@ -17,9 +17,10 @@ from legato.commerce.v1 import cart_intent_pb2, cart_pb2, money_pb2, order_pb2
 from legato.protocol.ids import new_id
 from legato_adapters.commercetools import marks
 from legato_adapters.commercetools.orders import order_number
+from legato_adapters.conformance.stubs import Stubs
+from legato_adapters.conformance.wire import TIMEOUT_S
 from tests.adapters.commercetools.payloads import Written, payload, refusal, reply
 from tests.adapters.shops import COMMERCETOOLS
-from tests.support.adapter_user import TIMEOUT_S, Stubs
 
 CART_ID = "019a0000-0000-7000-8000-000000000001"
 CONTEXT = COMMERCETOOLS.context()

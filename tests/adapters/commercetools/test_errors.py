@@ -11,9 +11,10 @@ import pytest
 
 from legato.adapter.v1 import cart_service_pb2, catalog_service_pb2, inventory_service_pb2
 from legato_adapters.commercetools.dev_server import CommercetoolsServer, read_cart
+from legato_adapters.conformance.cart_user import CartUser, comparable
+from legato_adapters.conformance.stubs import Stubs
 from tests.adapters.commercetools.payloads import refusal
 from tests.adapters.shops import COMMERCETOOLS
-from tests.support.adapter_user import CartUser, Stubs, comparable
 from tests.support.bad_answers import SECRET, SENSELESS
 from tests.support.http_backend import Forward, HttpBackend, Rule, answer, answer_after, never
 from tests.support.http_proxy import Reply, lose_answer, lose_request

@@ -22,9 +22,9 @@ from legato_adapters.commercetools.order_mapping import order
 from legato_adapters.commercetools.orders import order_number
 from legato_adapters.commercetools.payments import cents, draft
 from legato_adapters.commercetools.project import Project
+from legato_adapters.conformance.cart_user import total
 from tests.adapters.commercetools.known_failures import KNOWN_FAILURES
 from tests.adapters.commercetools.recording import FIXTURES
-from tests.support.adapter_user import total
 
 PROJECT = Project(frozenset({"EUR", "USD"}), frozenset({"DE", "US"}), ("en", "de-DE"), frozenset({"US"}))
 CONTEXT = request_context_pb2.RequestContext(

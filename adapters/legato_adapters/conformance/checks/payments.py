@@ -278,14 +278,16 @@ async def of_order(subject: Subject) -> None:
         request.command.authorize.cart_id = user.cart_id
     half, whole = [await pay(subject, request) for request in halves]
     system = whole.refs[0].system if whole.refs else subject.claims.name
-    answers = []
-    for payment in (half, whole):
-        known = order_pb2.OrderPayment(payment_id=payment.id, system=system, authorized=costs)
-        answers.append(await subject.stubs.order.ApplyOrderCommand(place(subject, user, known)))
+    answers = [
+        await subject.stubs.order.ApplyOrderCommand(
+            place(subject, user, order_pb2.OrderPayment(payment_id=payment.id, system=system, authorized=costs))
+        )
+        for payment in (half, whole)
+    ]
     same("whether the orders are refused", [answer.HasField("rejection") for answer in answers], [True, False])
     await pay(subject, payment_command(subject, capture={"payment_id": whole.id}))
     await pay(subject, payment_command(subject, refund={"payment_id": whole.id, "amount": money(subject, 100)}))
-    order = await read_order(subject, order_id=answers[-1].order.id)
+    order = await read_order(subject, order_id=answers[1].order.id)
     same(
         "what the order knows of its payment",
         [(p.payment_id, p.captured.units, p.refunded.units) for p in order.payments],
