@@ -16,7 +16,8 @@ pytestmark = pytest.mark.timeout(RUN_TIMEOUT_S)
 
 @pytest.fixture(scope="module", params=PLACEMENTS)
 def report(request: pytest.FixtureRequest, reference_options: Mapping[str, Any]) -> Report:
-    return tried(REFERENCE, request.param, reference_options)
+    # Signed with the secret that the shop file was written for.
+    return tried(REFERENCE, request.param, {**reference_options, **REFERENCE.shop.options})
 
 
 @pytest.mark.parametrize("check", SUITE, ids=str)
