@@ -51,9 +51,11 @@ class _Forwarder:
         task.add_done_callback(self._tasks.discard)
         try:
             there, back = await asyncio.open_connection(self._host, self._port)
-        except OSError:
-            writer.close()
-            return
+        except BaseException as error:
+            writer.transport.abort()
+            if isinstance(error, OSError):
+                return
+            raise
         directions = [
             asyncio.ensure_future(self._requests(reader, back)),
             asyncio.ensure_future(self._answers(there, writer)),
@@ -90,6 +92,7 @@ class _Forwarder:
             await sink.drain()
 
     async def close(self) -> None:
+        await asyncio.sleep(0)  # A connection that was just accepted has its task begun by then.
         tasks = set(self._tasks)
         for task in tasks:
             task.cancel()
