@@ -64,6 +64,10 @@ bench: setup ## the hub's cost beside bare grpc.aio doing the same work: one `na
 bench-growth: setup ## whether a command costs the same among 100,000 carts or after 10,000 revisions, and a reconnect storm
 	@python -m bench.growth
 
+.PHONY: capabilities
+capabilities: setup $(VENDURE) ## try all adapters, keep what came out, write the README's table of it; ADAPTERS=vendure tries one
+	python tools/capabilities.py $(ADAPTERS)
+
 .PHONY: lint
 lint: setup check-generated $(if $(wildcard $(RELEASED)),proto-breaking) ## ruff, mypy, buf and the committed generated code
 	ruff check --quiet

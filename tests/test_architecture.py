@@ -16,6 +16,9 @@ LAZY_IMPORTS = {"legato.tracing": ("opentelemetry",)}
 
 CLIENT_MAY_IMPORT = ("legato", "grpc", "google.protobuf", *sys.stdlib_module_names)
 
+# Whoever writes an adapter, perhaps in another language, has the client and the kit, and neither a hub nor pytest.
+KIT_MAY_IMPORT = (*CLIENT_MAY_IMPORT, "legato_adapters.conformance", "legato_adapters.options")
+
 CORE_MAY_NOT_IMPORT = (
     *("grpc", "legato_adapters", "opentelemetry", "aiohttp", "uvloop"),
     *("asyncio", "concurrent", "multiprocessing", "queue", "sched", "signal", "threading"),
@@ -89,6 +92,7 @@ def violations(source: str, module: str, *, is_package: bool = False) -> list[st
             or (lazy and node in eager)
             or (top == "legato_hub" and within(name, ("legato_adapters",)))
             or (top == "legato_adapters" and within(name, ("legato_hub",)))
+            or (within(module, ("legato_adapters.conformance",)) and not within(name, KIT_MAY_IMPORT))
             or (core and within(name, CORE_MAY_NOT_IMPORT))
             or (core and within(name, ("legato_hub",)) and not within(name, ("legato_hub.core",)))
             or (core and any(part.endswith("_pb2_grpc") for part in name.split(".")))
@@ -129,6 +133,9 @@ def test_no_module_crosses_a_border() -> None:
         ("legato_hub.pipeline", "def f():\n    import legato_adapters"),
         ("legato_hub.pipeline", "importlib.import_module('legato_adapters.reference')"),
         ("legato_adapters.vendure.adapter", "from legato_hub.core import cart"),
+        ("legato_adapters.conformance.runner", "import pytest"),
+        ("legato_adapters.conformance.runner", "from legato_adapters import reference"),
+        ("legato_adapters.conformance.checks.carts", "import aiohttp"),
         ("legato.client", "import legato_hub"),
         ("legato.client", "from legato_adapters import reference"),
         ("legato.client", "import aiohttp"),
@@ -169,6 +176,7 @@ def test_a_crossed_border_is_reported(module: str, source: str) -> None:
         ("legato_hub.placement", "factory = 'legato_adapters.reference:create'"),
         ("legato_hubs.cart", "import legato_adapters"),
         ("legato_adapters.vendure.adapter", "import aiohttp\nfrom legato.commerce.v1 import cart_pb2"),
+        ("legato_adapters.conformance.runner", "import asyncio, grpc\nfrom legato_adapters.options import config"),
         (
             "legato.client",
             "import asyncio, sqlite3\nfrom google.protobuf import message\nfrom . import errors",

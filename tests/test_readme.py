@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from tools.capabilities import kept, markdown, with_table
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -26,3 +28,27 @@ def test_every_make_target_exists() -> None:
 def test_every_folder_in_the_map_exists() -> None:
     for folder in re.findall(r"^\| `([a-z_/]+/)`", README, re.MULTILINE):
         assert (ROOT / folder).is_dir(), folder
+
+
+def test_the_table_of_backends_is_what_the_adapters_were_tried_to_do() -> None:
+    assert with_table(README, markdown(kept())) == README, "make capabilities writes it again"
+
+
+def test_the_table_says_what_is_claimed_and_how_it_went() -> None:
+    outcome = {
+        "capabilities": {"CART": {"effect_class": "MARKED", "commands": ["create_cart", "add_line"]}, "CATALOG": {}},
+        "checks": {"a": {"status": "passed"}, "b": {"status": "known"}, "c": {"status": "skipped"}},
+        "losses": [{}, {}],
+    }
+    rows = markdown({"some": outcome}).splitlines()
+    assert rows[0] == "| capability | some |"
+    assert "| `CATALOG` | yes |" in rows
+    assert "| `ORDER` | – |" in rows
+    (cart,) = (row for row in rows if row.startswith("| `CART`"))
+    assert "MARKED, without `set_line_quantity`, `remove_line`" in cart
+    assert rows[-4:] == [
+        "| checks passed | 1 |",
+        "| known failures | 1 |",
+        "| not about it | 1 |",
+        "| fields lost | 2 |",
+    ]

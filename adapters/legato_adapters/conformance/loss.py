@@ -101,7 +101,8 @@ class Losses:
         """All losses in the capabilities that are claimed."""
         losses = {loss for loss in self._found if loss.capability in capabilities}
         for name in capabilities:
-            losses.update(Loss(name, field, "is never told") for field in self._never_told(name))
+            written = {loss.field for loss in losses if loss.capability == name}
+            losses.update(Loss(name, field, "is never told") for field in self._never_told(name) - written)
         return sorted(losses, key=lambda loss: (capabilities.index(loss.capability), loss.field))
 
     def _never_told(self, capability: str) -> set[str]:

@@ -1,5 +1,6 @@
 """What came of a run: for people as a table, for programs as JSON without anything that differs from run to run."""
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,15 +46,9 @@ def table(report: Report) -> Iterator[str]:
     claims = report.claims
     yield f"{claims.name} {claims.version}, contract {claims.contract_version}"
     width = max(len(result.check.id) for result in report.results)
-    last = None
-    for result in report.results:
-        if result.check.capability != last:
-            last = result.check.capability
-            yield ""
-            yield _heading(claims, last)
-        yield f"  {_mark(result.status)}  {result.check.id:{width}}  {result.check.sentence}"
-        if result.detail:
-            yield f"  {'':7}  {'':{width}}  → {result.detail}"
+    for capability, group in itertools.groupby(report.results, lambda result: result.check.capability):
+        yield ""
+        yield from _section(claims, capability, list(group), width)
     yield ""
     yield "Loss report: canonical fields that do not survive this backend"
     yield from (f"  {line}" for line in _losses(report.losses))
@@ -62,12 +57,15 @@ def table(report: Report) -> Iterator[str]:
     yield ", ".join(counts)
 
 
-def _heading(claims: Claims, capability: str) -> str:
-    if not capability:
-        return "IDENTITY"
-    if capability not in claims.capabilities:
-        return f"{capability}: not claimed"
-    return f"{capability}, {claims.effects[capability]}" if capability in claims.effects else capability
+def _section(claims: Claims, capability: str, results: list[Result], width: int) -> Iterator[str]:
+    if capability and capability not in claims.capabilities:
+        yield f"{capability} is not claimed: {len(results)} checks skipped"
+        return
+    yield f"{capability}, {claims.effects[capability]}" if capability in claims.effects else capability or "IDENTITY"
+    for result in results:
+        yield f"  {_mark(result.status)}  {result.check.id:{width}}  {result.check.sentence}"
+        if result.detail:
+            yield f"  {'':7}  {'':{width}}  → {result.detail}"
 
 
 def _mark(status: str) -> str:

@@ -96,8 +96,8 @@ async def _result(check: Check, subject: Subject) -> Result:
 
 def _not_claimed(check: Check, claims: Claims) -> str:
     """Why the check is not about this adapter; empty if it is."""
-    for capability in sorted({check.capability, *check.also} - {""}):
-        if capability not in claims.capabilities:
+    for capability in (check.capability, *sorted(check.also)):
+        if capability and capability not in claims.capabilities:
             return f"{capability} is not claimed"
     if check.effects and claims.effects[check.capability] not in check.effects:
         return f"{check.capability} is {claims.effects[check.capability]}"

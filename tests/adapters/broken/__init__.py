@@ -28,8 +28,6 @@ class Broken:
     """Exactly these checks fail."""
     may_find: frozenset[str] = field(default_factory=frozenset)
     """These may fail, too: whether they do is a matter of when a call is cut off."""
-    also_in: tuple[str, ...] = ()
-    """Other capabilities whose checks are run, beside those of `finds`."""
 
 
 class BrokenAdapter:
@@ -88,8 +86,8 @@ def _with(fault: Fault | None, right: Any) -> Any:
 
 
 def create(*, fault: str, path: str = ":memory:", webhook_secret: str = "") -> BrokenAdapter:
-    """The adapter with this fault of `faults.FAULTS`."""
-    from tests.adapters.broken.faults import FAULTS
+    """The adapter with this fault of `faults.FAULTS`, or a variant that is right and promises less."""
+    from tests.adapters.broken.faults import FAULTS, VARIANTS
 
     right = ReferenceAdapter(path, seeded=True, webhook_secret=webhook_secret)
-    return BrokenAdapter(FAULTS[fault].methods, right)
+    return BrokenAdapter(VARIANTS[fault] if fault in VARIANTS else FAULTS[fault].methods, right)
