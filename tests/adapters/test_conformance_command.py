@@ -12,7 +12,7 @@ from legato_adapters.conformance.command import main
 from legato_adapters.conformance.report import FAILED, KNOWN, SKIPPED
 from legato_adapters.conformance.shop_tables import KnownFailure, Minimum
 from legato_adapters.conformance.suite import SUITE
-from tests.adapters.shops import REFERENCE
+from tests.adapters.tried import REFERENCE
 
 FACTORY = REFERENCE.factory
 MARKET = '[market]\ncountry = "DE"\ncurrency = "EUR"\nlocale = "en"\n'
