@@ -29,7 +29,7 @@ class PeerError(RuntimeError):
 async def running_peer(
     folder: Path, name: str, environment: Mapping[str, str], *, start_timeout: float
 ) -> AsyncIterator[dict[str, Any]]:
-    """Start the server of `folder` on a free port of 127.0.0.1; gives its line, and ends it on leaving.
+    """Start the server of `folder` on a free port of 127.0.0.1; gives its line and `pid`, and ends it on leaving.
 
     The server does not hear this terminal's Ctrl-C, and ends by itself if this process dies. Raises `PeerError` if it
     is not installed, ends early, or is not ready within `start_timeout` seconds.
@@ -40,7 +40,8 @@ async def running_peer(
     assert process.stderr is not None
     errors = asyncio.create_task(_follow(process.stderr, name, last_lines))
     try:
-        yield await _ready_line(process.stdout, name, errors, last_lines, start_timeout)
+        ready = await _ready_line(process.stdout, name, errors, last_lines, start_timeout)
+        yield {**ready, "pid": process.pid}
     finally:
         await _end(process)
         await errors

@@ -106,7 +106,6 @@ async def test_it_ends_by_itself_when_its_user_is_killed() -> None:
     program = f"""
 import asyncio
 from pathlib import Path
-from legato_adapters import peer
 from legato_adapters.vendure.dev_server import running_vendure
 async def main():
     async with running_vendure(Path({str(PEER)!r})) as server:
