@@ -38,3 +38,4 @@ class Tried:
 
 REFERENCE = Tried("reference")
 VENDURE = Tried("vendure")
+COMMERCETOOLS = Tried("commercetools")

@@ -47,9 +47,9 @@ class OrderRefusal(Exception):
         )
 
 
-def order_number(command_id: str) -> str:
-    """The number of the order that a command places: 60 bits of its id's digest, readable aloud."""
-    value = int.from_bytes(hashlib.sha256(command_id.encode()).digest()[:8]) >> 4
+def order_number(tenant: str, command_id: str) -> str:
+    """The number of the order that a tenant's command places: 60 bits of a digest, readable aloud."""
+    value = int.from_bytes(hashlib.sha256(f"{command_id} {tenant}".encode()).digest()[:8]) >> 4
     text = "".join(_CROCKFORD[value >> shift & 31] for shift in range(55, -1, -5))
     return f"{text[:4]}-{text[4:8]}-{text[8:]}"
 
@@ -149,7 +149,7 @@ class Orders:
 
     async def _done(self, call: Call, request: order_service_pb2.ApplyOrderCommandRequest) -> Json | None:
         """The order that this command has already placed or cancelled; Failure where its id did something else."""
-        placed = await self._by_number(call, order_number(request.command_id))
+        placed = await self._by_number(call, order_number(request.context.tenant, request.command_id))
         if placed is not None:
             made_of = marks.fields(placed).get(marks.CART)
             if not request.command.HasField("place") or made_of != request.command.place.cart_id:
@@ -187,7 +187,7 @@ class Orders:
         draft: dict[str, Any] = {
             "cart": {"typeId": "cart", "id": cart["id"]},
             "version": cart["version"],
-            "orderNumber": order_number(request.command_id),
+            "orderNumber": order_number(request.context.tenant, request.command_id),
         }
         try:
             order = await self._api.post(call, "/orders", draft, ORDER_EXPAND)

@@ -9,7 +9,7 @@ __all__ = ["KNOWN_FAILURES", "KnownFailure"]
 
 
 class KnownFailure(NamedTuple):
-    """`payload` is a recorded answer in fixtures/commercetools/emulator; `tested` is our own test of what is right."""
+    """`payload` is a recorded answer, in the adapter's folder `emulator`; `tested` is our own test of what is right."""
 
     why: str
     payload: str

@@ -1,7 +1,8 @@
 """Records what the emulator answers: `python -m tests.adapters.commercetools.recording` writes the fixtures anew.
 
-`fixtures/commercetools/*.json` is what mapping is tested on. `emulator/` holds the answers that are wrong, each the
-reason of a known failure; `documented/` is written by hand from commercetools' documentation, and never recorded.
+`fixtures/commercetools/*.json` is what mapping is tested on; `documented/` there is written by hand, after its
+documentation, and never recorded. The adapter's folder `emulator` holds the answers that are wrong, each the reason of
+a known failure.
 """
 
 import asyncio
@@ -12,10 +13,12 @@ from typing import Any
 
 import aiohttp
 
+import legato_adapters.commercetools
 from legato_adapters.commercetools.dev_server import CommercetoolsServer, running_commercetools
 from tests.support.shared_server import PEERS
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures/commercetools"
+EMULATOR = Path(legato_adapters.commercetools.__file__).parent / "emulator"
 
 CODES = {"expand": "discountCodes[*].discountCode"}
 ADDRESS = {"country": "DE", "city": "Berlin", "streetName": "Torstraße 1", "postalCode": "10119", "firstName": "Ada"}
@@ -96,6 +99,8 @@ async def record(project: Project) -> dict[str, Any]:
     order = {"cart": {"typeId": "cart", "id": cart["id"]}, "version": cart["version"], "orderNumber": "AAAA-BBBB-CCCC"}
     told["order"] = (await project.send("/orders", order, **CODES))["body"]
     told["emulator/cart_after_ordering"] = await project.send(f"/carts/{cart['id']}")
+    ordered = 'sku = "BELL-BRASS"'
+    told["emulator/stock_after_ordering"] = await project.send("/inventory", where=ordered)
     again = {**order, "version": 1, "orderNumber": "DDDD-EEEE-FFFF"}
     told["emulator/order_of_an_old_version"] = await project.send("/orders", again)
     told["emulator/orders_not_sorted"] = await project.send("/orders", sort="createdAt desc")
@@ -131,7 +136,8 @@ async def main() -> None:
         known: dict[str, str] = {}
         for name, value in (await record(await Project.open(server, http))).items():
             text = json.dumps(settled(value, known), indent=1, ensure_ascii=False, sort_keys=True)
-            (FIXTURES / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+            wrong, _, plain = name.rpartition("/")
+            ((EMULATOR if wrong else FIXTURES) / f"{plain}.json").write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

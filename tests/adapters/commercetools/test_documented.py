@@ -184,7 +184,7 @@ async def test_an_order_is_of_the_version_that_was_looked_at(written: Written, w
     assert answer.order.payments[0].payment_id == "pi_1"
     sent = written.sent("POST /legato/orders")[0]
     assert sent["version"] == payload("documented/cart")["version"]
-    assert sent["orderNumber"] == order_number(request.command_id)
+    assert sent["orderNumber"] == order_number("acme", request.command_id)
     written.on("POST /legato/orders", refusal("ConcurrentModification", 409, currentVersion=9))
     error = await failed(written_stubs.order.ApplyOrderCommand(place()))
     assert (error.code(), ("legato-effect", "none") in map(tuple, error.trailing_metadata())) == (
@@ -210,9 +210,8 @@ async def test_a_lost_order_is_found_by_its_number(written: Written, written_stu
     resolve = order_service_pb2.ResolveOrderCommandRequest(call=request)
     resolved = await written_stubs.order.ResolveOrderCommand(resolve)
     assert resolved.resolution == cart_service_pb2.RESOLUTION_NOT_APPLIED
-    written.on(
-        f"GET /legato/orders/order-number={order_number(request.command_id)}", reply(payload("documented/order"))
-    )
+    number = order_number("acme", request.command_id)
+    written.on(f"GET /legato/orders/order-number={number}", reply(payload("documented/order")))
     resolved = await written_stubs.order.ResolveOrderCommand(resolve)
     assert resolved.resolution == cart_service_pb2.RESOLUTION_APPLIED
     assert resolved.response.order.cart_id == CART_ID

@@ -24,7 +24,7 @@ from legato_adapters.commercetools.payments import cents, draft
 from legato_adapters.commercetools.project import Project
 from legato_adapters.conformance.cart_user import total
 from tests.adapters.commercetools.known_failures import KNOWN_FAILURES
-from tests.adapters.commercetools.recording import FIXTURES
+from tests.adapters.commercetools.recording import EMULATOR, FIXTURES
 
 PROJECT = Project(frozenset({"EUR", "USD"}), frozenset({"DE", "US"}), ("en", "de-DE"), frozenset({"US"}))
 CONTEXT = request_context_pb2.RequestContext(
@@ -78,7 +78,7 @@ def test_totals_with_shipping_and_tax() -> None:
 
 
 def test_the_emulators_totals_are_wrong_as_recorded() -> None:
-    cart = mapped(recorded("emulator/shipping_in_totals")["body"])
+    cart = mapped(json.loads((EMULATOR / "shipping_in_totals.json").read_text("utf-8"))["body"])
     assert total(cart, total_pb2.TOTAL_TYPE_GRAND_TOTAL) == 490, "the reason of the known failure"
 
 
@@ -276,8 +276,9 @@ def test_marks_are_kept_in_their_text(commands: list[str]) -> None:
 
 
 def test_order_numbers() -> None:
-    numbers = {order_number(f"command {n}") for n in range(10_000)}
+    numbers = {order_number("acme", f"command {n}") for n in range(10_000)}
     assert len(numbers) == 10_000
+    assert order_number("other", "command 1") not in numbers, "a command id counts in its tenant only"
     assert all(len(number) == 14 for number in numbers)
 
 
@@ -308,8 +309,9 @@ def test_worthless_codes() -> None:
 
 
 def test_each_known_failure_has_its_payload_and_its_own_test() -> None:
-    folder = FIXTURES / "emulator"
-    assert all((folder / f"{known.payload}.json").is_file() for known in KNOWN_FAILURES.values())
+    """In the suite of tests as in the shop file, which leads to the same recordings."""
+    recordings = {path.stem for path in EMULATOR.glob("*.json")}
+    assert {known.payload for known in KNOWN_FAILURES.values()} <= recordings
     for known in KNOWN_FAILURES.values():
         file, _, name = known.tested.partition("::")
         text = (FIXTURES.parents[1] / "commercetools" / file).read_text("utf-8")
