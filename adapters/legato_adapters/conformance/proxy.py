@@ -49,17 +49,28 @@ class _Forwarder:
         assert task is not None, "a coroutine runs in a task"
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        ends = [writer]
         try:
             there, back = await asyncio.open_connection(self._host, self._port)
-        except BaseException as error:
-            writer.transport.abort()
-            if isinstance(error, OSError):
-                return
-            raise
-        directions = [
-            asyncio.ensure_future(self._requests(reader, back)),
-            asyncio.ensure_future(self._answers(there, writer)),
-        ]
+            ends.append(back)
+            await self._carry((reader, back), (there, writer))
+        except OSError:
+            # Nobody is there: so much for this connection.
+            return
+        finally:
+            for end in ends:
+                # A reset, not a farewell: nothing that is still in a buffer arrives.
+                end.transport.abort()
+            for end in ends:
+                with contextlib.suppress(OSError):
+                    await end.wait_closed()
+
+    async def _carry(
+        self,
+        there: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        back: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    ) -> None:
+        directions = [asyncio.ensure_future(self._requests(*there)), asyncio.ensure_future(self._answers(*back))]
         try:
             # Whichever ends first ends the connection on both sides.
             await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
@@ -67,9 +78,6 @@ class _Forwarder:
             for direction in directions:
                 direction.cancel()
             await asyncio.gather(*directions, return_exceptions=True)
-            for end in (back, writer):
-                # A reset, not a farewell: nothing that is still in a buffer arrives.
-                end.transport.abort()
 
     async def _requests(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         sink.write(await source.readexactly(_PREFACE))
