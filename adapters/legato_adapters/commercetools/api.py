@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 
-from legato_adapters.http import Call, Failure, HttpClient, Malformed, NoAnswer, Refused, Tokens, client_credentials
+from legato_adapters.http import Call, Failure, HttpClient, Malformed, Refused, Tokens, client_credentials
 
 __all__ = ["Api", "Json", "codes", "details"]
 
@@ -124,8 +124,3 @@ def details(refused: Refused) -> list[Json]:
     """The errors themselves. They may quote the request."""
     errors = refused.said.get("errors")
     return [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
-
-
-def lost(error: Exception) -> bool:
-    """Whether a change may still be executed while nobody waits for it."""
-    return isinstance(error, NoAnswer)

@@ -7,7 +7,7 @@ import grpc
 
 from legato.adapter.v1 import catalog_service_pb2, inventory_service_pb2, request_context_pb2
 from legato.commerce.v1 import product_pb2
-from legato_adapters.commercetools import mapping
+from legato_adapters.commercetools import mapping, product_mapping
 from legato_adapters.commercetools.api import Api, Json
 from legato_adapters.commercetools.project import Project, Projects
 from legato_adapters.http import Call, Failure, Malformed, check_page_size, page_position, page_token
@@ -36,7 +36,7 @@ class Catalog:
         project = await self._projects.market(call, request.context)
         found = await self._one(call, request.product, project)
         language = project.language(request.context.locale)
-        return catalog_service_pb2.GetProductResponse(product=mapping.product(found, language))
+        return catalog_service_pb2.GetProductResponse(product=product_mapping.product(found, language))
 
     async def search(
         self, call: Call, request: catalog_service_pb2.SearchProductsRequest
@@ -63,7 +63,7 @@ class Catalog:
             prices = self._prices(projection, project, request.context)
             if prices:
                 cheapest = min(prices, key=_amount)
-                response.hits.add(product=mapping.product(projection, language), price=cheapest)
+                response.hits.add(product=product_mapping.product(projection, language), price=cheapest)
         end = offset + len(results)
         if results and end < min(total, _MAX_OFFSET):
             response.next_page_token = page_token(str(end), *listing)
@@ -90,7 +90,7 @@ class Catalog:
         if request.HasField("product"):
             project = await self._projects.get(call)
             one = await self._one(call, request.product, project)
-            skus = [variant["sku"] for variant in mapping.variants(one)]
+            skus = [variant["sku"] for variant in product_mapping.variants(one)]
             entries = await self._stock(call, skus)
         else:
             skus = list(dict.fromkeys(_skus(request.skus)))
@@ -99,7 +99,7 @@ class Catalog:
             if untracked:
                 # What is not tracked can be sold; what does not exist is left out.
                 found = await self._read(call, _OF_SKUS, {"skus": untracked})
-                known = {variant["sku"] for one in found for variant in mapping.variants(one)}
+                known = {variant["sku"] for one in found for variant in product_mapping.variants(one)}
                 skus = [sku for sku in skus if sku in known or sku not in untracked]
         project = await self._projects.get(call)
         language = project.language(request.context.locale)
@@ -188,8 +188,8 @@ class Catalog:
     ) -> list[product_pb2.Price]:
         included = project.tax_included(context.country)
         found = (
-            mapping.price(variant, context.currency_code, tax_included=included)
-            for variant in mapping.variants(projection)
+            product_mapping.price(variant, context.currency_code, tax_included=included)
+            for variant in product_mapping.variants(projection)
         )
         return [price for price in found if price is not None]
 

@@ -17,10 +17,11 @@ from legato_adapters.commercetools import marks
 from legato_adapters.commercetools.catalog import availability
 from legato_adapters.commercetools.codes import worthless
 from legato_adapters.commercetools.customers import customer
-from legato_adapters.commercetools.mapping import CartMapping, address, ct_address, localized, money, price, product
+from legato_adapters.commercetools.mapping import CartMapping, address, ct_address, localized, money
 from legato_adapters.commercetools.order_mapping import order
 from legato_adapters.commercetools.orders import order_number
 from legato_adapters.commercetools.payments import cents, draft
+from legato_adapters.commercetools.product_mapping import price, product
 from legato_adapters.commercetools.project import Project
 from legato_adapters.conformance.cart_user import total
 from tests.adapters.commercetools.known_failures import KNOWN_FAILURES
