@@ -65,7 +65,7 @@ bench-growth: setup ## whether a command costs the same among 100,000 carts or a
 	@python -m bench.growth
 
 .PHONY: capabilities
-capabilities: setup $(VENDURE) ## try all adapters, keep what came out, write the README's table of it; ADAPTERS=vendure tries one
+capabilities: setup $(VENDURE) $(COMMERCETOOLS) ## try all adapters, keep what came out, write the README's table of it; ADAPTERS=vendure tries one
 	python tools/capabilities.py $(ADAPTERS)
 
 .PHONY: lint

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from legato.adapter.v1 import identity_service_pb2
+from legato_adapters.commercetools.dev_server import running_commercetools
 from legato_adapters.conformance import as_json, conformance, read_shop, table
 from legato_adapters.conformance.claims import COMMANDS
 from legato_adapters.vendure.dev_server import running_vendure
@@ -34,12 +35,19 @@ async def _embedded() -> AsyncIterator[Mapping[str, Any]]:
 @contextlib.asynccontextmanager
 async def _vendure() -> AsyncIterator[Mapping[str, Any]]:
     async with running_vendure(ROOT / "peers/vendure") as server:
-        yield {"url": f"http://127.0.0.1:{server.port}"}
+        yield server.options()
+
+
+@contextlib.asynccontextmanager
+async def _commercetools() -> AsyncIterator[Mapping[str, Any]]:
+    async with running_commercetools(ROOT / "peers/commercetools") as server:
+        yield server.options()
 
 
 BACKENDS: dict[str, Callable[[], contextlib.AbstractAsyncContextManager[Mapping[str, Any]]]] = {
     "reference": _embedded,
     "vendure": _vendure,
+    "commercetools": _commercetools,
 }
 """What each adapter needs, and its options then; in the table they stand in this order."""
 
@@ -47,8 +55,9 @@ BACKENDS: dict[str, Callable[[], contextlib.AbstractAsyncContextManager[Mapping[
 async def run(name: str) -> None:
     """Run the kit on one adapter and keep the outcome; SystemExit if it fails."""
     folder = ADAPTERS / name
+    shop = read_shop(folder / "conformance.toml")
     async with BACKENDS[name]() as options:
-        report = await conformance(f"legato_adapters.{name}:create", read_shop(folder / "conformance.toml"), options)
+        report = await conformance(f"legato_adapters.{name}:create", shop, options)
     print("\n".join(table(report)))
     if not report.ok:
         raise SystemExit(f"{name} does not keep its promises; nothing was written")

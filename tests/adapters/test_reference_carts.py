@@ -13,7 +13,7 @@ from legato.local_channel import LocalChannel
 from legato_adapters.conformance.cart_user import CartUser, comparable, steps_by_sku, total
 from legato_adapters.conformance.stubs import CartStub, Stubs
 from legato_adapters.reference import create
-from tests.adapters.shops import REFERENCE
+from tests.adapters.tried import REFERENCE
 
 SHIPPING = address_pb2.ADDRESS_PURPOSE_SHIPPING
 INVALID_FIELD = cart_service_pb2.REJECTION_REASON_INVALID_FIELD
@@ -243,7 +243,7 @@ async def test_addresses_that_cannot_be_delivered_to(user: CartUser, country: st
 
 async def test_an_address_needs_a_purpose(user: CartUser) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await user.apply(set_address={"address": REFERENCE.address})
+        await user.apply(set_address={"address": REFERENCE.shop.cart.address})
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 

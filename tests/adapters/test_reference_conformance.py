@@ -9,17 +9,20 @@ from legato_adapters.conformance import Report
 from legato_adapters.conformance.check import Check
 from legato_adapters.conformance.suite import SUITE
 from tests.adapters.tried import REFERENCE
-from tests.support.conformance import PLACEMENTS, RUN_TIMEOUT_S, assert_kept, tried
+from tests.support.conformance import PLACEMENTS, RUN_TIMEOUT_S, assert_kept, assert_published, tried
 
 pytestmark = pytest.mark.timeout(RUN_TIMEOUT_S)
 
 
 @pytest.fixture(scope="module", params=PLACEMENTS)
 def report(request: pytest.FixtureRequest, reference_options: Mapping[str, Any]) -> Report:
-    # Signed with the secret that the shop file was written for.
-    return tried(REFERENCE, request.param, {**reference_options, **REFERENCE.shop.options})
+    return tried(REFERENCE, request.param, reference_options)
 
 
 @pytest.mark.parametrize("check", SUITE, ids=str)
 def test_a_promise_is_kept(report: Report, check: Check) -> None:
     assert_kept(report, check)
+
+
+def test_what_is_published_is_so(report: Report) -> None:
+    assert_published(report, REFERENCE)

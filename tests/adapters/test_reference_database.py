@@ -16,7 +16,7 @@ from legato_adapters.conformance.cart_user import CartUser
 from legato_adapters.conformance.stubs import Stubs
 from legato_adapters.reference import create, database, read_cart
 from legato_adapters.reference.database import Database
-from tests.adapters.shops import REFERENCE
+from tests.adapters.tried import REFERENCE
 from tests.support.adapter_process import running_adapter
 
 

@@ -18,7 +18,7 @@ from legato_adapters.conformance.cart_user import CartUser
 from legato_adapters.conformance.stubs import Stubs
 from legato_adapters.conformance.wire import TIMEOUT_S
 from legato_adapters.reference import answer_challenge, create, events
-from tests.adapters.shops import REFERENCE
+from tests.adapters.tried import REFERENCE
 from tests.support.adapter_process import running_adapter
 from tests.support.shopper import Shopper
 

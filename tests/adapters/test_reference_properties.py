@@ -15,7 +15,7 @@ from legato_adapters.reference.carts import Carts
 from legato_adapters.reference.catalog import Catalog
 from legato_adapters.reference.database import _SCHEMA
 from legato_adapters.reference.seed import seed
-from tests.adapters.shops import REFERENCE
+from tests.adapters.tried import REFERENCE
 
 STOCK = {"STOVE-TI": 5, "LAMP-400-RED": 0, "MUG-WHT": 105, "BAR-APPLE": 660}
 SKUS = st.sampled_from([*STOCK, "NO-SUCH-SKU"])

@@ -18,7 +18,7 @@ from legato_adapters.conformance.wire import TIMEOUT_S
 from legato_adapters.options import option
 from legato_adapters.reference import read_cart
 from legato_adapters.server import main
-from tests.adapters.shops import REFERENCE
+from tests.adapters.tried import REFERENCE
 from tests.support.adapter_process import AdapterProcess
 
 

@@ -55,9 +55,9 @@ class AdapterProcess:
 
 
 @contextlib.contextmanager
-def running_adapter(factory: str, options: Mapping[str, Any]) -> Iterator[AdapterProcess]:
+def running_adapter(factory: str, options: Mapping[str, Any], *arguments: str) -> Iterator[AdapterProcess]:
     """A process that is ended on leaving, if it has not been before."""
-    process = AdapterProcess(factory, options)
+    process = AdapterProcess(factory, options, *arguments)
     try:
         yield process
     finally:

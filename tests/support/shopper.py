@@ -14,16 +14,16 @@ from legato.protocol.ids import new_id
 from legato_adapters.conformance.cart_user import CartUser, total
 from legato_adapters.conformance.stubs import Stubs
 from legato_adapters.conformance.wire import TIMEOUT_S
-from tests.adapters.shops import Shop
+from tests.adapters.tried import Tried
 
 
 class Shopper:
     """Somebody at one shop. The methods named after commands expect that the backend executes them."""
 
-    def __init__(self, shop: Shop, stubs: Stubs, *, tenant: str = "acme") -> None:
-        self.shop = shop
+    def __init__(self, adapter: Tried, stubs: Stubs, *, tenant: str = "acme") -> None:
+        self.shop = adapter.shop
         self.stubs = stubs
-        self.context: request_context_pb2.RequestContext = shop.context(tenant=tenant)
+        self.context: request_context_pb2.RequestContext = adapter.context(tenant=tenant)
 
     async def cart(self, steps: int = 2, *, customer_id: str = "") -> CartUser:
         """A cart with everything that an order needs."""
@@ -32,9 +32,9 @@ class Shopper:
         if customer_id:
             creation.owner.customer_id = customer_id
         await user.send(creation)
-        await user.add(self.shop.abundant_sku, steps)
+        await user.add(self.shop.goods.abundant_sku, steps)
         await user.apply(set_email={"email": "ada@shop.example"})
-        await user.apply(set_address={"purpose": "ADDRESS_PURPOSE_SHIPPING", "address": self.shop.address})
+        await user.apply(set_address={"purpose": "ADDRESS_PURPOSE_SHIPPING", "address": self.shop.cart.address})
         await user.apply(set_delivery_option={"option_id": user.cart.fulfilment.available[0].id})
         return user
 
@@ -71,11 +71,17 @@ class Shopper:
         return self.payment_call(
             authorize={
                 "amount": self.money(units),
-                "method_token": self.shop.tokens.get(token, token),
+                "method_token": self._token(token),
                 "cart_id": cart_id or new_id(),
                 "return_url": return_url,
             }
         )
+
+    def _token(self, name: str) -> str:
+        """What stands for a card that pays, declines or asks first; else the name itself."""
+        data = self.shop.payment
+        cards = {"pays": data.method_token, "declines": data.declined_token, "challenges": data.action_token}
+        return cards.get(name, name)
 
     async def pay(self, request: payment_service_pb2.ApplyPaymentCommandRequest) -> payment_pb2.Payment:
         answer = await self.stubs.payment.ApplyPaymentCommand(request, timeout=TIMEOUT_S)
@@ -139,7 +145,7 @@ class Shopper:
         return list((await self.stubs.fulfilment.ListShipments(request, timeout=TIMEOUT_S)).shipments)
 
     def money(self, units: int, *, scale: int = 2) -> dict[str, Any]:
-        return {"currency_code": self.shop.currency, "units": units, "scale": scale}
+        return {"currency_code": self.shop.market.currency, "units": units, "scale": scale}
 
 
 def grand_total(user: CartUser) -> int:

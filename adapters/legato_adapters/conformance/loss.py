@@ -54,6 +54,16 @@ _NO_LOSS = frozenset(
 )
 """Fields that may well be empty in every answer, though nothing is lost."""
 
+_ONLY_WITH = {
+    "OrderLine.fulfilled_steps": "FULFILMENT",
+    "OrderEvent.parts": "FULFILMENT",
+    "OrderEvent.shipment_id": "FULFILMENT",
+    "OrderPayment.captured": "PAYMENT",
+    "OrderPayment.refunded": "PAYMENT",
+    "OrderAdjustment.payment_id": "PAYMENT",
+}
+"""Fields that are filled by what the kit does through another capability, where that is claimed."""
+
 
 def _may_be_empty(field: str) -> bool:
     # What is said in the backend's own words is an addition. Addresses are compared where one is written.
@@ -102,7 +112,11 @@ class Losses:
         losses = {loss for loss in self._found if loss.capability in capabilities}
         for name in capabilities:
             written = {loss.field for loss in losses if loss.capability == name}
-            losses.update(Loss(name, field, "is never told") for field in self._never_told(name) - written)
+            losses.update(
+                Loss(name, field, "is never told")
+                for field in self._never_told(name) - written
+                if _ONLY_WITH.get(field, name) in capabilities
+            )
         return sorted(losses, key=lambda loss: (capabilities.index(loss.capability), loss.field))
 
     def _never_told(self, capability: str) -> set[str]:

@@ -22,6 +22,8 @@ class Result:
     """PASSED, FAILED, SKIPPED or KNOWN: it failed, as the shop file says."""
     detail: str = ""
     """What is wrong, why it was skipped, or the reason of a known failure."""
+    seen: str = ""
+    """With a known failure: what is wrong this time."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ def _section(claims: Claims, capability: str, results: list[Result], width: int)
         yield f"  {_mark(result.status)}  {result.check.id:{width}}  {result.check.sentence}"
         if result.detail:
             yield f"  {'':7}  {'':{width}}  → {result.detail}"
+        if result.seen:
+            yield f"  {'':7}  {'':{width}}    {result.seen}"
 
 
 def _mark(status: str) -> str:

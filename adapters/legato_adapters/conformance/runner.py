@@ -41,7 +41,8 @@ async def conformance(
     Raises NotReached, ShopError, legato.hosting.AdapterLoadError.
     """
     losses = Losses()
-    async with reaching(target, {**shop.options, **(options or {})}, tenants or {}, losses.observe) as network:
+    own = {**shop.options, **(options or {})}
+    async with reaching(target, own, tenants or shop.tenants, losses.observe) as network:
         claims = await introduced(network)
         results = [result async for result in examined(network, shop, claims, losses, checks)]
     return Report(claims, results, losses.found(claims.capabilities))
@@ -69,7 +70,7 @@ async def examined(
         if check.id in known:
             failure = known[check.id]
             if result.status == FAILED:
-                result = Result(check, KNOWN, f"{failure.reason} ({failure.payload}): {result.detail}")
+                result = Result(check, KNOWN, f"{failure.reason} ({failure.payload})", result.detail)
             else:
                 result = Result(check, FAILED, f"{result.status}, though the shop file calls it a known failure")
         yield result

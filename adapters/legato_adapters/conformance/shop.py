@@ -72,6 +72,8 @@ class Shop:
     known_failures: tuple[KnownFailure, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     """`[options]`: with which the adapter under test is made where it is named by its factory."""
+    tenants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """`[tenants.NAME]`: the same for each tenant, where one backend is one tenant's."""
 
     def _table(self, name: str, _: type[_T]) -> _T:
         if name not in self.tables:
@@ -186,14 +188,14 @@ def read_shop(path: Path) -> Shop:
     except ValueError as error:
         raise ShopError(f"{path}: is not TOML: {error}") from None
     failures = tables.pop("known_failure", [])
-    options = tables.pop("options", {})
+    options, tenants = tables.pop("options", {}), tables.pop("tenants", {})
     try:
         if unknown := sorted(tables.keys() - _TABLES.keys()):
             raise ShopError(f"[{unknown[0]}] is not a known table; there is {', '.join(_TABLES)}")
         if not isinstance(failures, list):
             raise ShopError("known failures are written [[known_failure]]")
-        if not isinstance(options, dict):
-            raise ShopError("options must be a table")
+        if not isinstance(options, dict) or not isinstance(tenants, dict):
+            raise ShopError("options and tenants must be tables")
         if "market" not in tables:
             raise ShopError("[market] is missing")
         read: dict[str, Any] = {name: _read(_TABLES[name], table, name) for name, table in tables.items()}
@@ -203,7 +205,7 @@ def read_shop(path: Path) -> Shop:
                 raise ShopError(f"known failure {failure.check}: there is no file {failure.payload}")
     except ShopError as error:
         raise ShopError(f"{path}: {error}") from None
-    return Shop(path.parent, read, tuple(known), options)
+    return Shop(path.parent, read, tuple(known), options, tenants)
 
 
 def _read(kind: type[_T], table: Any, where: str) -> _T:

@@ -211,3 +211,5 @@ class KnownFailure:
     reason: str
     payload: str
     """A file beside the shop file: what the backend really answered."""
+    tested: str = ""
+    """Which test of the adapter's own shows what it does when the backend is right."""

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from legato_adapters.peer import PeerError as VendureServerError
 from legato_adapters.peer import running_peer
@@ -15,6 +16,8 @@ from legato_adapters.peer import running_peer
 __all__ = ["VendureServer", "VendureServerError", "running_vendure"]
 
 _USERNAME = "superadmin"
+PAYMENT_METHOD = "invoice"
+"""The code of the one that is seeded."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,16 @@ class VendureServer:
     """URL of the administration's GraphQL endpoint."""
     username: str
     password: str = field(repr=False)
+
+    def options(self) -> dict[str, Any]:
+        """What the adapter's factory needs for all that it can do."""
+        return {
+            "url": f"http://127.0.0.1:{self.port}",
+            "admin_url": self.admin_api,
+            "username": self.username,
+            "password": self.password,
+            "payment_method": PAYMENT_METHOD,
+        }
 
 
 @contextlib.asynccontextmanager

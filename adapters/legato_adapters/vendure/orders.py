@@ -289,7 +289,8 @@ def _check(cart: cart_pb2.Cart, place: order_service_pb2.PlaceOrder) -> None:
     costs = next(item.amount for item in cart.totals.items if item.type == total_pb2.TOTAL_TYPE_GRAND_TOTAL)
     if place.payments:
         currencies = {payment.authorized.currency_code for payment in place.payments}
-        if currencies != {costs.currency_code} or sum(map(_held, place.payments)) != _decimal(costs):
+        twice = len({(payment.system, payment.payment_id) for payment in place.payments}) < len(place.payments)
+        if twice or currencies != {costs.currency_code} or sum(map(_held, place.payments)) != _decimal(costs):
             reason = order_service_pb2.ORDER_REJECTION_REASON_PAYMENT_MISMATCH
             raise Rejected(reason, "the payments are not what the cart costs")
 

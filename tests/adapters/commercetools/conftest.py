@@ -11,7 +11,7 @@ from legato_adapters.conformance.cart_user import CartUser
 from legato_adapters.conformance.stubs import Stubs
 from tests.adapters.commercetools.payloads import Written
 from tests.adapters.conftest import in_process
-from tests.adapters.shops import COMMERCETOOLS
+from tests.adapters.tried import COMMERCETOOLS
 from tests.support.http_backend import HttpBackend
 
 

@@ -9,7 +9,7 @@ from legato_adapters.conformance import Report
 from legato_adapters.conformance.check import Check
 from legato_adapters.conformance.suite import SUITE
 from tests.adapters.tried import COMMERCETOOLS
-from tests.support.conformance import PLACEMENTS, RUN_TIMEOUT_S, assert_kept, tried
+from tests.support.conformance import PLACEMENTS, RUN_TIMEOUT_S, assert_kept, assert_published, tried
 
 pytestmark = pytest.mark.timeout(RUN_TIMEOUT_S)
 
@@ -22,3 +22,7 @@ def report(request: pytest.FixtureRequest, commercetools_options: Mapping[str, A
 @pytest.mark.parametrize("check", SUITE, ids=str)
 def test_a_promise_is_kept(report: Report, check: Check) -> None:
     assert_kept(report, check)
+
+
+def test_what_is_published_is_so(report: Report) -> None:
+    assert_published(report, COMMERCETOOLS)

@@ -20,7 +20,7 @@ from legato_adapters.commercetools.orders import order_number
 from legato_adapters.conformance.stubs import Stubs
 from legato_adapters.conformance.wire import TIMEOUT_S
 from tests.adapters.commercetools.payloads import Written, payload, refusal, reply
-from tests.adapters.shops import COMMERCETOOLS
+from tests.adapters.tried import COMMERCETOOLS
 
 CART_ID = "019a0000-0000-7000-8000-000000000001"
 CONTEXT = COMMERCETOOLS.context()
@@ -221,6 +221,25 @@ async def test_a_lost_order_is_found_by_its_number(written: Written, written_stu
     assert (await failed(written_stubs.order.ApplyOrderCommand(request))).code() is Code.ABORTED
 
 
+async def test_goods_of_a_cancelled_order_come_back(written: Written, written_stubs: Stubs) -> None:
+    order = {**payload("documented/order"), "shipmentState": "Pending"}
+    line = order["lineItems"][0]
+    entry = {"id": "stock-1", "version": 4, "sku": line["variant"]["sku"], "quantityOnStock": 7}
+    written.on(f"GET /legato/orders/{order['id']}", reply(order))
+    written.on(f"POST /legato/orders/{order['id']}", reply({**order, "orderState": "Cancelled"}))
+    written.on("GET /legato/inventory", reply({"results": [entry], "count": 1, "total": 1, "offset": 0, "limit": 20}))
+    written.on("POST /legato/inventory/stock-1", reply(entry))
+    request = order_service_pb2.ApplyOrderCommandRequest(
+        context=CONTEXT,
+        command_id=new_id(),
+        command=order_service_pb2.OrderCommand(cancel=order_service_pb2.CancelOrder(order_id=order["id"])),
+    )
+    assert not (await written_stubs.order.ApplyOrderCommand(request)).HasField("rejection")
+    (change,) = written.sent("POST /legato/inventory/stock-1")
+    assert change["version"] == 4
+    assert change["actions"] == [{"action": "changeQuantity", "quantity": 7 + line["quantity"]}]
+
+
 async def test_payments_are_objects_of_their_own(written: Written, written_stubs: Stubs) -> None:
     grand = cart()["taxedPrice"]["totalGross"]["centAmount"]
     paid = order_pb2.OrderPayment(
@@ -283,7 +302,7 @@ async def test_a_default_address_is_unset(written: Written, written_stubs: Stubs
     ada = {**payload("documented/customer"), "addresses": [entry], "defaultBillingAddressId": "a1"}
     written.on("GET /legato/customers/", reply(ada))
     written.on("POST /legato/customers/", reply({**ada, "defaultBillingAddressId": None}))
-    wish = {"customer_id": ada["id"], "address_id": "a1", "address": COMMERCETOOLS.address}
+    wish = {"customer_id": ada["id"], "address_id": "a1", "address": COMMERCETOOLS.shop.cart.address}
     answer = await written_stubs.customer.ApplyCustomerCommand(keep(set_address=wish))
     assert (answer.address_id, answer.customer.addresses[0].default_billing) == ("a1", False)
     actions = written.sent("POST /legato/customers/")[0]["actions"]

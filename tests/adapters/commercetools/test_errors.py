@@ -14,14 +14,14 @@ from legato_adapters.commercetools.dev_server import CommercetoolsServer, read_c
 from legato_adapters.conformance.cart_user import CartUser, comparable
 from legato_adapters.conformance.stubs import Stubs
 from tests.adapters.commercetools.payloads import refusal
-from tests.adapters.shops import COMMERCETOOLS
+from tests.adapters.tried import COMMERCETOOLS
 from tests.support.bad_answers import SECRET, SENSELESS
 from tests.support.http_backend import Forward, HttpBackend, Rule, answer, answer_after, never
 from tests.support.http_proxy import Reply, lose_answer, lose_request
 
 Code = grpc.StatusCode
 NONE = ("legato-effect", "none")
-SKU = COMMERCETOOLS.sku
+SKU = COMMERCETOOLS.shop.goods.sku
 UPDATE = "POST /legato/carts/"
 APPLIED = cart_service_pb2.RESOLUTION_APPLIED
 

@@ -10,7 +10,7 @@ from legato_adapters.conformance.stubs import Stubs
 from legato_adapters.vendure.admin import VendureAdmin
 from legato_adapters.vendure.dev_server import VendureServer
 from tests.adapters.conftest import in_process
-from tests.adapters.shops import VENDURE
+from tests.adapters.tried import VENDURE
 from tests.support.http_proxy import HttpProxy
 
 

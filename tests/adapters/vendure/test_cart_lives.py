@@ -18,7 +18,7 @@ from legato_adapters.vendure.admin import VendureAdmin, read_order
 from legato_adapters.vendure.api import VendureApi
 from legato_adapters.vendure.dev_server import VendureServer
 from legato_adapters.vendure.notebook import Notebook
-from tests.adapters.shops import VENDURE
+from tests.adapters.tried import VENDURE
 from tests.support.http_proxy import Forward, HttpProxy, Reply
 
 Code = grpc.StatusCode

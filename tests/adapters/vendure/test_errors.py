@@ -22,7 +22,7 @@ from legato_adapters.vendure import conversation
 from legato_adapters.vendure.api import endpoint
 from legato_adapters.vendure.notebook import Notebook
 from tests.adapters.conftest import in_process
-from tests.adapters.shops import ALL_INTENTS, VENDURE
+from tests.adapters.tried import ALL_INTENTS, VENDURE
 from tests.support.http_proxy import Forward, HttpProxy, Reply, lose_request
 
 Code = grpc.StatusCode
@@ -85,7 +85,7 @@ async def failed(call: Awaitable[Any], user: CartUser | None = None) -> tuple[Co
 
 
 def product_request() -> catalog_service_pb2.GetProductRequest:
-    key = catalog_service_pb2.ProductKey(slug=VENDURE.slug)
+    key = catalog_service_pb2.ProductKey(slug=VENDURE.shop.catalog.slug)
     return catalog_service_pb2.GetProductRequest(context=VENDURE.context(), product=key)
 
 
@@ -100,7 +100,8 @@ async def test_reads_are_unavailable(stubs: Stubs, user: CartUser, proxy: HttpPr
     assert await failed(user.resolve(call), user) == (Code.UNAVAILABLE, False)
     # It was the answer, not the adapter: the next one is understood.
     assert (await user.read())[0].id == user.cart_id
-    assert (await stubs.catalog.GetProduct(product_request(), timeout=TIMEOUT_S)).product.slug == VENDURE.slug
+    product = (await stubs.catalog.GetProduct(product_request(), timeout=TIMEOUT_S)).product
+    assert product.slug == VENDURE.shop.catalog.slug
 
 
 @pytest.mark.parametrize("reply", GARBAGE.values(), ids=GARBAGE)

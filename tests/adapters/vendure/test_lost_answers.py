@@ -13,7 +13,7 @@ from legato_adapters.conformance.cart_user import CartUser, comparable
 from legato_adapters.conformance.stubs import Stubs
 from legato_adapters.vendure import carts
 from legato_adapters.vendure.admin import VendureAdmin
-from tests.adapters.shops import VENDURE
+from tests.adapters.tried import VENDURE
 from tests.support.http_proxy import Forward, HttpProxy, Reply, lose_answer, lose_request
 
 Code = grpc.StatusCode

@@ -23,7 +23,7 @@ from legato_adapters.vendure import create
 from legato_adapters.vendure.admin import VendureAdmin
 from legato_adapters.vendure.dev_server import VendureServer
 from tests.adapters.conftest import in_process
-from tests.adapters.shops import VENDURE
+from tests.adapters.tried import VENDURE
 from tests.support.http_proxy import HttpProxy, lose_answer, lose_request
 
 Code = grpc.StatusCode
@@ -58,7 +58,7 @@ class Buyer:
         self.user = user
 
     async def fill(self, email: str = "ada@example.com", steps: int = 2) -> None:
-        shipping = {"purpose": address_pb2.ADDRESS_PURPOSE_SHIPPING, "address": VENDURE.address}
+        shipping = {"purpose": address_pb2.ADDRESS_PURPOSE_SHIPPING, "address": VENDURE.shop.cart.address}
         await self.user.add(SKU, steps)
         await self.user.apply(set_email={"email": email})
         await self.user.apply(set_address=shipping)

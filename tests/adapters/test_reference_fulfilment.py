@@ -1,7 +1,4 @@
-"""The adapter contract: delivery options, pick-up locations, shipments.
-
-What all commands have in common is in test_contract_effects.py.
-"""
+"""What the reference adapter promises of fulfilment beyond the contract: its options, its events."""
 
 from typing import Any
 
@@ -11,21 +8,18 @@ import pytest
 
 from legato.adapter.v1 import fulfilment_service_pb2
 from legato.commerce.v1 import order_pb2, shipment_pb2
-from legato.protocol.ids import new_id
 from legato_adapters.conformance.cart_user import CartUser, comparable
 from legato_adapters.conformance.stubs import Stubs
 from legato_adapters.conformance.wire import TIMEOUT_S
-from tests.adapters.shops import Shop
+from tests.adapters.tried import REFERENCE
 from tests.support.shopper import Shopper
-
-pytestmark = pytest.mark.usefixtures("placement")
 
 Code = grpc.StatusCode
 
 
 @pytest.fixture
-def shopper(shop: Shop, stubs: Stubs) -> Shopper:
-    return Shopper(shop, stubs)
+def shopper(stubs: Stubs) -> Shopper:
+    return Shopper(REFERENCE, stubs)
 
 
 async def options(shopper: Shopper, user: CartUser, country: str) -> list[str]:
@@ -33,7 +27,7 @@ async def options(shopper: Shopper, user: CartUser, country: str) -> list[str]:
         context=shopper.context,
         cart_id=user.cart_id,
         adapter_state=user.adapter_state,
-        address={**shopper.shop.address, "country": country},  # type: ignore[arg-type]
+        address={**shopper.shop.cart.address, "country": country},  # type: ignore[arg-type]
     )
     answer = await shopper.stubs.fulfilment.ListDeliveryOptions(request, timeout=TIMEOUT_S)
     return [option.id for option in answer.options]
@@ -51,39 +45,22 @@ async def refused(shopper: Shopper, **command: Any) -> str:
     return reason.removeprefix("FULFILMENT_REJECTION_REASON_")
 
 
-@pytest.mark.claims("DELIVERY_OPTIONS")
-async def test_what_could_be_chosen_elsewhere(shop: Shop, shopper: Shopper) -> None:
+async def test_what_could_be_chosen_elsewhere(shopper: Shopper) -> None:
     user = CartUser(shopper.stubs.cart, shopper.context)
     await user.apply(create_cart={})
-    await user.add(shop.sku, 1)
+    await user.add(REFERENCE.shop.goods.sku, 1)
     before, _ = await user.read()
-    assert await options(shopper, user, shop.country) == [option.id for option in before.fulfilment.available]
-    assert await options(shopper, user, shop.unserved[0]) == []
+    assert await options(shopper, user, REFERENCE.shop.market.country) == [
+        option.id for option in before.fulfilment.available
+    ]
+    assert await options(shopper, user, REFERENCE.shop.market.unserved[0]) == []
     after, _ = await user.read()
     assert comparable(after) == comparable(before)
 
 
-@pytest.mark.claims("DELIVERY_OPTIONS")
-async def test_options_of_no_cart(shop: Shop, shopper: Shopper) -> None:
-    user = await shopper.cart()
-    stranger = Shopper(shop, shopper.stubs, tenant="other")
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await options(shopper, user, "")
-    assert caught.value.code() is Code.INVALID_ARGUMENT
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await options(stranger, user, shop.country)
-    assert caught.value.code() is Code.NOT_FOUND
-    for cart_id, code in ((new_id(), Code.NOT_FOUND), ("nonsense", Code.INVALID_ARGUMENT)):
-        user.cart_id = cart_id
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await options(shopper, user, shop.country)
-        assert caught.value.code() is code
-
-
-@pytest.mark.claims("PICKUP_LOCATIONS")
-async def test_where_shoppers_collect(shop: Shop, shopper: Shopper) -> None:
+async def test_where_shoppers_collect(shopper: Shopper) -> None:
     whole = await locations(shopper)
-    assert {location.id for location in whole.locations} <= shop.locations
+    assert {location.id for location in whole.locations} <= set(REFERENCE.shop.pickup.locations)
     assert all(location.name and location.address.city for location in whole.locations)
     first = await locations(shopper, page_size=1)
     second = await locations(shopper, page_size=1, page_token=first.next_page_token)
@@ -93,21 +70,6 @@ async def test_where_shoppers_collect(shop: Shop, shopper: Shopper) -> None:
     assert offered == {location.id for location in whole.locations}
 
 
-@pytest.mark.claims("PICKUP_LOCATIONS")
-async def test_a_malformed_list(shop: Shop, shopper: Shopper) -> None:
-    for fields in ({"page_size": 0}, {"page_size": 101}, {"page_token": "nonsense"}):
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await locations(shopper, **fields)
-        assert caught.value.code() is Code.INVALID_ARGUMENT
-    country, currency = shop.unserved
-    context = shop.context()
-    context.country, context.currency_code = country, currency
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await locations(shopper, context=context)
-    assert caught.value.code() is Code.FAILED_PRECONDITION
-
-
-@pytest.mark.claims("FULFILMENT", "ORDER")
 async def test_an_order_in_two_parcels(shopper: Shopper) -> None:
     order = await shopper.order(steps=3)
     line_id = order.lines[0].item.id
@@ -133,7 +95,6 @@ async def test_an_order_in_two_parcels(shopper: Shopper) -> None:
     assert await refused(shopper, ship={"order_id": order.id}) == "QUANTITY_LIMIT"
 
 
-@pytest.mark.claims("FULFILMENT", "ORDER", "PICKUP_LOCATIONS")
 async def test_an_order_over_the_counter(shopper: Shopper) -> None:
     user = await shopper.cart()
     option = next(option for option in user.cart.fulfilment.available if option.location_id)
@@ -152,8 +113,7 @@ async def test_an_order_over_the_counter(shopper: Shopper) -> None:
     assert after.state == order_pb2.ORDER_STATE_COMPLETED
 
 
-@pytest.mark.claims("FULFILMENT", "ORDER")
-async def test_what_cannot_be_shipped(shop: Shop, shopper: Shopper) -> None:
+async def test_what_cannot_be_shipped(shopper: Shopper) -> None:
     order = await shopper.order(steps=2)
     line_id = order.lines[0].item.id
     part = {"line_id": line_id, "steps": 1}
@@ -167,15 +127,3 @@ async def test_what_cannot_be_shipped(shop: Shop, shopper: Shopper) -> None:
     await shopper.stubs.order.ApplyOrderCommand(shopper.to_cancel(order.id), timeout=TIMEOUT_S)
     assert await refused(shopper, ship={"order_id": order.id}) == "ORDER_NOT_OPEN"
     assert await shopper.shipments(order.id) == []
-
-
-@pytest.mark.claims("FULFILMENT", "ORDER")
-async def test_shipments_of_no_order(shop: Shop, shopper: Shopper) -> None:
-    order = await shopper.order()
-    stranger = Shopper(shop, shopper.stubs, tenant="other")
-    for who, order_id in ((shopper, "nonsense"), (stranger, order.id)):
-        request = who.fulfilment_call(ship={"order_id": order_id})
-        for work in (who.shipments(order_id), shopper.stubs.fulfilment.ApplyFulfilmentCommand(request, timeout=20)):
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await work
-            assert caught.value.code() is Code.NOT_FOUND
