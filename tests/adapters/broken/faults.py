@@ -104,6 +104,10 @@ FAULTS: dict[str, Broken] = {
     "the newest version is chosen whatever the hub prefers": broken(
         {"IdentityService/GetInfo": always_newest_version}, "identity.versions"
     ),
+    "a claimed RPC is UNIMPLEMENTED": broken(
+        {"OrderService/ListOrders": lambda right, request, context: context.abort(Code.UNIMPLEMENTED, "later")},
+        *("identity.served", "order.list", "order.list_bounds", "order.list_unknown", "order.foreign_token"),
+    ),
     "a capability is claimed twice": broken({"IdentityService/GetInfo": changed(claims_twice)}, "identity.claims"),
     "less is claimed than promised": broken({"IdentityService/GetInfo": changed(claims_no_note)}, "identity.minimum"),
     "passwords are checked though it is not claimed": broken(

@@ -1,14 +1,19 @@
 """Who an adapter is, which versions it speaks, what it claims, whether its backend lives."""
 
-from collections.abc import Awaitable
+import functools
+from collections.abc import Awaitable, Callable
 
 import grpc.aio
 
 from legato.adapter.v1 import (
     cart_service_pb2,
+    catalog_service_pb2,
+    content_service_pb2,
     customer_service_pb2,
+    event_service_pb2,
     fulfilment_service_pb2,
     identity_service_pb2,
+    inventory_service_pb2,
     order_service_pb2,
     payment_service_pb2,
 )
@@ -83,6 +88,74 @@ async def claims(subject: Subject) -> None:
         broken("payments and shipments cannot be ABSOLUTE")
 
 
+@check("identity.served", "", "every RPC of a claimed capability is there")
+async def served(subject: Subject) -> None:
+    calls = _calls(subject)
+    for capability, names in _RPCS.items():
+        if subject.claims_capability(capability):
+            for name in names:
+                code = await code_of(calls[name]())
+                expect(code is not Code.UNIMPLEMENTED, f"{capability} is claimed, and {name} is UNIMPLEMENTED")
+
+
+_MODULES = {
+    "identity": identity_service_pb2,
+    "catalog": catalog_service_pb2,
+    "inventory": inventory_service_pb2,
+    "cart": cart_service_pb2,
+    "order": order_service_pb2,
+    "payment": payment_service_pb2,
+    "customer": customer_service_pb2,
+    "content": content_service_pb2,
+    "fulfilment": fulfilment_service_pb2,
+    "event": event_service_pb2,
+}
+"""Messages of each service, by its name in `Stubs`."""
+
+_RPCS = {
+    "CATALOG": ("GetProduct",),
+    "SEARCH": ("SearchProducts",),
+    "PRICING": ("GetPrices",),
+    "INVENTORY": ("GetAvailability",),
+    "CART": ("GetCart", "ApplyCommand", "ResolveCommand"),
+    "ORDER": ("GetOrder", "ListOrders", "ApplyOrderCommand", "ResolveOrderCommand"),
+    "PAYMENT": ("GetPayment", "ApplyPaymentCommand", "ResolvePaymentCommand"),
+    "CUSTOMER": ("GetCustomer", "ApplyCustomerCommand", "ResolveCustomerCommand"),
+    "CREDENTIALS": ("AuthenticateCustomer",),
+    "CONTENT": ("GetEntry", "ListEntries"),
+    "FULFILMENT": ("ListShipments", "ApplyFulfilmentCommand", "ResolveFulfilmentCommand"),
+    "DELIVERY_OPTIONS": ("ListDeliveryOptions",),
+    "PICKUP_LOCATIONS": ("ListPickupLocations",),
+    "CHANGES": ("ListChanges",),
+    "WEBHOOKS": ("ParseWebhook",),
+}
+"""What each capability has."""
+
+_HARMFUL = {
+    "CART": "ApplyCommand",
+    "ORDER": "ApplyOrderCommand",
+    "PAYMENT": "ApplyPaymentCommand",
+    "CUSTOMER": "ApplyCustomerCommand",
+    "CREDENTIALS": "AuthenticateCustomer",
+    "FULFILMENT": "ApplyFulfilmentCommand",
+}
+"""What nobody may call by accident."""
+
+
+def _calls(subject: Subject) -> dict[str, Callable[[], Awaitable[object]]]:
+    """Every RPC, with a request in which there is nothing but for whom it is."""
+    calls: dict[str, Callable[[], Awaitable[object]]] = {}
+    for name, module in _MODULES.items():
+        (service,) = module.DESCRIPTOR.services_by_name.values()
+        for method in service.methods:
+            request = getattr(module, method.input_type.name)()
+            context = getattr(request, "call", request)
+            if "context" in context.DESCRIPTOR.fields_by_name:
+                context.context.CopyFrom(subject.context)
+            calls[method.name] = functools.partial(getattr(getattr(subject.stubs, name), method.name), request)
+    return calls
+
+
 @check("identity.minimum", "", "it claims at least what the shop file says")
 async def minimum(subject: Subject) -> None:
     least, has = subject.shop.minimum, subject.claims
@@ -103,27 +176,10 @@ async def minimum(subject: Subject) -> None:
 
 @check("identity.unclaimed", "", "what could do harm and is not claimed is UNIMPLEMENTED: commands, and passwords")
 async def unclaimed(subject: Subject) -> None:
-    context, stubs = subject.context, subject.stubs
-    calls: dict[str, Awaitable[object]] = {}
-    if not subject.claims_capability("CART"):
-        calls["ApplyCommand"] = stubs.cart.ApplyCommand(cart_service_pb2.ApplyCommandRequest(context=context))
-    if not subject.claims_capability("ORDER"):
-        order = order_service_pb2.ApplyOrderCommandRequest(context=context)
-        calls["ApplyOrderCommand"] = stubs.order.ApplyOrderCommand(order)
-    if not subject.claims_capability("PAYMENT"):
-        payment = payment_service_pb2.ApplyPaymentCommandRequest(context=context)
-        calls["ApplyPaymentCommand"] = stubs.payment.ApplyPaymentCommand(payment)
-    if not subject.claims_capability("CUSTOMER"):
-        customer = customer_service_pb2.ApplyCustomerCommandRequest(context=context)
-        calls["ApplyCustomerCommand"] = stubs.customer.ApplyCustomerCommand(customer)
-    if not subject.claims_capability("CREDENTIALS"):
-        login = customer_service_pb2.AuthenticateCustomerRequest(context=context)
-        calls["AuthenticateCustomer"] = stubs.customer.AuthenticateCustomer(login)
-    if not subject.claims_capability("FULFILMENT"):
-        fulfilment = fulfilment_service_pb2.ApplyFulfilmentCommandRequest(context=context)
-        calls["ApplyFulfilmentCommand"] = stubs.fulfilment.ApplyFulfilmentCommand(fulfilment)
-    for name, call in calls.items():
-        same(f"the status of {name}, which is not claimed,", await code_of(call), Code.UNIMPLEMENTED)
+    calls = _calls(subject)
+    for capability, name in _HARMFUL.items():
+        if not subject.claims_capability(capability):
+            same(f"the status of {name}, which is not claimed,", await code_of(calls[name]()), Code.UNIMPLEMENTED)
 
 
 @check("identity.probe", "", "Probe says that the backend lives, for the tenant and for all")
