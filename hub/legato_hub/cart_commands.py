@@ -156,11 +156,8 @@ class CartCommands:
             case base.Moved():
                 await self._resources.reload(live)
                 return None
-            case base.Abandoned(slot):
-                await self._settled(slot, e, abandoned=True)
-                return None
-            case base.Running(slot) | base.Busy(slot):
-                await self._settled(slot, e, abandoned=False)
+            case base.Abandoned(slot) | base.Running(slot) | base.Busy(slot):
+                await self._settled(slot, e, own=False)
                 return None
             case base.Mismatch() | base.EpochMismatch() if self._may_be_done(e):
                 # What moved the state on may have been the command itself.
@@ -186,10 +183,9 @@ class CartCommands:
             call.expected_version = live.version
         return call
 
-    async def _settled(self, slot: Slot, e: CartCall, *, abandoned: bool) -> None:
+    async def _settled(self, slot: Slot, e: CartCall, *, own: bool) -> None:
         """Wait until a slot in the way is gone. Raise Problem at the deadline."""
-        # In a storage that is ours alone, a slot found while we hold the lane was left behind by a hub that died.
-        resolvable = abandoned or self._storage.exclusive or self._resolver.resolving(slot)
+        resolvable = own or self._resolver.resolving(slot) or self._resolver.orphaned(slot)
         try:
             async with asyncio.timeout(max(e.remaining, 0)):
                 if resolvable:
@@ -254,7 +250,7 @@ class CartCommands:
                 await self._storage.release(slot)
             raise self._unreachable() from error
         if slot is not None:
-            await self._settled(slot, e, abandoned=True)
+            await self._settled(slot, e, own=True)
             return None
         if e.remaining <= _RETRY_S:
             raise _pending() from error

@@ -6,6 +6,7 @@ commit stands under its fence.
 
 import asyncio
 import logging
+import time
 
 import grpc
 
@@ -26,6 +27,9 @@ _log = logging.getLogger(__name__)
 FIRST_DELAY_S = 0.05
 LONGEST_DELAY_S = 5.0
 
+EVERYTHING = 1 << 62
+"""A time after every slot's."""
+
 
 class Resolver:
     """Resolves slots, each once at a time, until it is done or the hub goes down."""
@@ -38,6 +42,7 @@ class Resolver:
         committer: CartCommitter,
         failpoints: Failpoints,
         call_timeout_s: float,
+        slot_margin_s: float,
     ) -> None:
         self._storage = storage
         self._resources = resources
@@ -45,7 +50,10 @@ class Resolver:
         self._committer = committer
         self._failpoints = failpoints
         self._call_timeout_s = call_timeout_s
+        self._lifetime_s = call_timeout_s + slot_margin_s
         self._running: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._seen: dict[tuple[str, int], float] = {}
+        """Since when slots that others may hold are known here, on the monotonic clock."""
 
     def begin(self, slot: Slot) -> None:
         """Begin the resolution of a slot, unless it is under way."""
@@ -62,6 +70,35 @@ class Resolver:
             task = self._running[key] = asyncio.create_task(self._until_resolved(slot), name=f"resolve {slot.resource}")
             task.add_done_callback(lambda _: self._running.pop(key, None))
         return task
+
+    def orphaned(self, slot: Slot) -> bool:
+        """Whether a slot that was found by whoever holds its lane belongs to nobody any more."""
+        # In a storage that is ours alone it was left behind by a hub that died.
+        return self._storage.exclusive or self._outlived(slot)
+
+    async def start(self) -> None:
+        """Begin with what a dead hub left behind, before this one claims anything. Raise StorageError."""
+        for slot in await self._storage.abandoned(EVERYTHING):
+            if self.orphaned(slot):
+                self.begin(slot)
+
+    async def look(self) -> None:
+        """Begin with every slot that nobody can hold any more, and see the others. Raise StorageError."""
+        slots = await self._storage.abandoned(EVERYTHING)
+        for slot in slots:
+            if self._outlived(slot):
+                self.begin(slot)
+        found = {(slot.resource, slot.fence) for slot in slots}
+        self._seen = {key: since for key, since in self._seen.items() if key in found}
+
+    def _outlived(self, slot: Slot) -> bool:
+        """Whether a slot has been seen here for longer than any call takes.
+
+        Not by the time that it names: the clocks of hubs may be hours apart, and to resolve a command that is running
+        could have it executed twice.
+        """
+        now = time.monotonic()
+        return now - self._seen.setdefault((slot.resource, slot.fence), now) >= self._lifetime_s
 
     def resolving(self, slot: Slot) -> bool:
         """Whether a slot is being resolved by this process."""

@@ -72,9 +72,7 @@ _log = logging.getLogger(__name__)
 
 DAY_MS = 24 * 3_600_000
 SLOTS_S = 2.0
-"""About how often slots past their time are looked for: a command of a hub that died waits no longer for its end."""
-EVERYTHING = 1 << 62
-"""A time after every slot's."""
+"""About how often slots are looked at: what a dead hub left behind waits so long, and a slot's time, for its end."""
 
 ADMIN_SERVICE = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
 SERVICE = orchestrator_service_pb2.DESCRIPTOR.services_by_name["OrchestratorService"].full_name
@@ -121,7 +119,15 @@ class Hub:
         carts = self._backends.carts
         committer = CartCommitter(self._storage, self._resources, carts.name)
         call_timeout_s = carts.timeout_s
-        self._resolver = Resolver(self._storage, self._resources, carts, committer, self._failpoints, call_timeout_s)
+        self._resolver = Resolver(
+            self._storage,
+            self._resources,
+            carts,
+            committer,
+            self._failpoints,
+            call_timeout_s=call_timeout_s,
+            slot_margin_s=server.slot_seconds,
+        )
         self._refresher = Refresher(
             self._resources, carts, committer, interval_s=server.refresh_seconds, call_timeout_s=call_timeout_s
         )
@@ -138,8 +144,7 @@ class Hub:
         except RuntimeError as error:
             raise OSError(f"cannot listen on {server.listen}: {error}") from error
         # The last one's commands first: whoever asks for them may ask at once.
-        for slot in await self._storage.abandoned(EVERYTHING if self._storage.exclusive else now_ms()):
-            self._resolver.begin(slot)
+        await self._resolver.start()
         await self._server.start()
         if self._gossip is not None:
             self._run(self._gossip.run())
@@ -312,8 +317,7 @@ class Hub:
         while True:
             await asyncio.sleep(SLOTS_S * random.uniform(0.75, 1.25))  # Several hubs look, not all at once.
             try:
-                for slot in await self._storage.abandoned(now_ms()):
-                    self._resolver.begin(slot)
+                await self._resolver.look()
             except StorageError as error:
                 _log.warning("cannot look for abandoned commands", extra={"error": str(error)})
 

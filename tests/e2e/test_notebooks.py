@@ -23,12 +23,14 @@ SKU = "ANY"
 
 
 @asynccontextmanager
-async def two_hubs(folder: Path, effect_class: str) -> AsyncIterator[tuple[RunningHub, RunningHub]]:
+async def two_hubs(
+    folder: Path, effect_class: str, *, timeout_ms: int = 5_000, **server: Any
+) -> AsyncIterator[tuple[RunningHub, RunningHub]]:
     """On one Valkey, each with an adapter of its own to one backend."""
-    with servers.own_server() as server:
-        backend = wayward.backend(str(folder / "ledger.sqlite3"), effect_class)
-        config = hub_config(folder, backends={"ledger": backend}, cart="ledger")
-        config = msgspec.structs.replace(config, storage=StorageConfig(url=f"valkey://127.0.0.1:{server.port}"))
+    with servers.own_server() as valkey:
+        backend = wayward.backend(str(folder / "ledger.sqlite3"), effect_class, timeout_ms=timeout_ms)
+        config = hub_config(folder, backends={"ledger": backend}, cart="ledger", **server)
+        config = msgspec.structs.replace(config, storage=StorageConfig(url=f"valkey://127.0.0.1:{valkey.port}"))
         async with running_hub(config) as one, running_hub(config) as two:
             yield one, two
 
