@@ -65,6 +65,8 @@ class CartCall:
     traceparent: str = ""
     effect_class: identity_service_pb2.EffectClass.ValueType = identity_service_pb2.EFFECT_CLASS_UNSPECIFIED
     intents: Collection[str] = ()
+    slot_ends: float = 0.0
+    """When its slot does, if it has one, on the monotonic clock."""
     tried: bool = False
     """The backend was called."""
     looked_up: bool = False
@@ -145,6 +147,7 @@ class CartCommands:
         if not isinstance(call, Problem) and not e.keyed:
             # The call ends by then, and with it all that may still become of it.
             until = now + int(self._patience(e) * 1000) + self._slot_margin_ms
+            e.slot_ends = time.monotonic() + (until - now) / 1000
             serialised = call.SerializeToString()
         claim = Claim(live.name, e.key, live.revision, now, e.expected, e.must_match, serialised, until)
         begun = await self._storage.begin(claim)
@@ -213,8 +216,8 @@ class CartCommands:
         if isinstance(call, Problem):
             return await self._committer.refuse(live, e.command, call, e.key, fence, now=now_ms())
         await self._failpoints.passed("write.after_begin")
-        if slot is not None and now_ms() >= slot.until:
-            return None  # This process stood still: somebody else may have resolved the command by now.
+        if slot is not None and self._stood_still(e):
+            return None
         e.tried = True
         try:
             answer = await self._backend.apply_command(call, self._patience(e))
@@ -337,6 +340,11 @@ class CartCommands:
             problem=problem,
             traceparent=e.traceparent,
         )
+
+    @staticmethod
+    def _stood_still(e: CartCall) -> bool:
+        """Whether this process took so long that another hub may have resolved the command."""
+        return time.monotonic() >= e.slot_ends
 
     def _patience(self, e: CartCall) -> float:
         """How long a call may take, in seconds."""
