@@ -8,7 +8,8 @@ from legato_hub.clock import now_ms
 from legato_hub.core.access import sees_cart, sees_session
 from legato_hub.core.identity import Identity, IdentityKind
 from legato_hub.core.problem import invalid, not_found
-from legato_hub.live import Live, LiveResources
+from legato_hub.live import Live
+from legato_hub.live_resources import LiveResources
 from legato_hub.storage.base import Storage
 
 

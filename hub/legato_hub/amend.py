@@ -5,7 +5,8 @@ from collections.abc import Callable
 from legato.protocol.state import Entries, diff
 from legato_hub.clock import now_ms
 from legato_hub.core.problem import not_found
-from legato_hub.live import Live, LiveResources
+from legato_hub.live import Live
+from legato_hub.live_resources import LiveResources
 from legato_hub.storage.base import Commit, Committed, Storage
 from legato_hub.telemetry.tracing import tracer
 

@@ -24,7 +24,8 @@ from legato_hub.core.cursor import Cursor
 from legato_hub.core.problem import Problem, not_found
 from legato_hub.failpoints import Failpoints
 from legato_hub.lane import Lane
-from legato_hub.live import Live, LiveResources
+from legato_hub.live import Live
+from legato_hub.live_resources import LiveResources
 from legato_hub.resolver import Resolver
 from legato_hub.storage import base
 from legato_hub.storage.base import Claim, CommandKey, Slot, Storage
@@ -228,8 +229,8 @@ class CartCommands:
             live, e.command, call, answer, e.key, fence, now=now_ms(), traceparent=e.traceparent
         )
         await self._failpoints.passed("write.after_commit")
-        if result is None and slot is not None:
-            await self._storage.release(slot)
+        if result is None:
+            await self._give_back(slot)
         return result
 
     async def _failed(
@@ -244,13 +245,11 @@ class CartCommands:
         if code is grpc.StatusCode.FAILED_PRECONDITION:
             return await self._outdated(live, e, slot)
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-            if slot is not None:
-                await self._storage.release(slot)
+            await self._give_back(slot)
             raise Problem(error_pb2.ERROR_REASON_THROTTLED, "the backend asks to slow down", retry_ms=1_000) from error
         certain = EFFECT_TRAILER in tuple(error.trailing_metadata() or ())
         if code is grpc.StatusCode.UNAVAILABLE and (certain or slot is None):
-            if slot is not None:
-                await self._storage.release(slot)
+            await self._give_back(slot)
             raise self._unreachable() from error
         if slot is not None:
             await self._settled(slot, e, own=True)
@@ -262,8 +261,7 @@ class CartCommands:
 
     async def _outdated(self, live: Live, e: CartCall, slot: Slot | None) -> command_pb2.CommandResult | None:
         """The backend's cart is not the one that the call was made for: somebody edits it there."""
-        if slot is not None:
-            await self._storage.release(slot)
+        await self._give_back(slot)
         known = live.cursor, live.version
         await self._read_again(live, e)
         if not e.must_match:
@@ -317,29 +315,28 @@ class CartCommands:
             try:
                 answer = await self._backend.resolve_command(request, self._patience(e))
             except grpc.aio.AioRpcError as error:
-                if slot is not None:
-                    await self._storage.release(slot)
+                await self._give_back(slot)
                 raise self._unreachable() from error
         problem = None
         if answer.resolution == cart_service_pb2.RESOLUTION_NOT_APPLIED:
             e.looked_up = True
-            if slot is not None:
-                await self._storage.release(slot)
+            await self._give_back(slot)
             return None
         if answer.resolution != cart_service_pb2.RESOLUTION_APPLIED:
             message = "the hub has lost whether it was executed, and the backend cannot tell"
             problem = Problem(error_pb2.ERROR_REASON_OUTCOME_UNKNOWN, message)
-        return await self._committer.commit(
-            live,
-            e.command,
-            call,
-            answer.response,
-            e.key,
-            fence,
-            now=now_ms(),
-            problem=problem,
-            traceparent=e.traceparent,
+        now = now_ms()
+        result = await self._committer.commit(
+            live, e.command, call, answer.response, e.key, fence, now=now, problem=problem, traceparent=e.traceparent
         )
+        if result is None:
+            await self._give_back(slot)
+        return result
+
+    async def _give_back(self, slot: Slot | None) -> None:
+        """Let go of a slot, where there is one, whose command had no effect or has its result."""
+        if slot is not None:
+            await self._storage.release(slot)
 
     @staticmethod
     def _stood_still(e: CartCall) -> bool:

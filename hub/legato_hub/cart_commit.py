@@ -12,7 +12,8 @@ from legato_hub.core.cursor import Cursor
 from legato_hub.core.harmonise import change, harmonise
 from legato_hub.core.outbox import to_cursor
 from legato_hub.core.problem import Problem
-from legato_hub.live import Live, LiveResources
+from legato_hub.live import Live
+from legato_hub.live_resources import LiveResources
 from legato_hub.storage.base import CommandKey, Commit, Committed, Storage
 from legato_hub.telemetry.tracing import tracer
 

@@ -23,7 +23,8 @@ from legato_hub.core.identity import Caller, IdentityKind
 from legato_hub.core.market import Stores
 from legato_hub.core.problem import Problem
 from legato_hub.core.traceparent import parse_traceparent
-from legato_hub.live import Live, LiveResources
+from legato_hub.live import Live
+from legato_hub.live_resources import LiveResources
 from legato_hub.session_commands import SessionCommands
 from legato_hub.sessions import Sessions
 from legato_hub.storage.base import CommandKey, StorageError

@@ -17,7 +17,7 @@ from legato_hub.clock import now_ms
 from legato_hub.core.identity import Identity, IdentityKind
 from legato_hub.core.problem import Problem
 from legato_hub.core.sessions import head_of
-from legato_hub.live import LiveResources
+from legato_hub.live_resources import LiveResources
 from legato_hub.peers import Peers
 from legato_hub.storage.base import Storage
 

@@ -21,7 +21,8 @@ from legato_hub.core.outcomes import NAME_SHOWN
 from legato_hub.core.problem import Problem, invalid, not_found
 from legato_hub.core.resume import resume
 from legato_hub.line import Line, Write
-from legato_hub.live import Live, LiveResources
+from legato_hub.live import Live
+from legato_hub.live_resources import LiveResources
 from legato_hub.pacer import Pacer
 from legato_hub.storage.base import Gone, Storage, StorageError, Update
 from legato_hub.telemetry.interceptors import stream_opened

@@ -15,7 +15,8 @@ from legato_hub.core.identity import Identity, IdentityKind
 from legato_hub.core.outbox import to_cursor
 from legato_hub.core.problem import Problem, invalid, not_found
 from legato_hub.core.sessions import head_of, timestamp
-from legato_hub.live import Live, LiveResources
+from legato_hub.live import Live
+from legato_hub.live_resources import LiveResources
 from legato_hub.storage.base import Storage
 
 LONGEST_WAIT_S = 5.0

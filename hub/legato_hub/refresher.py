@@ -13,7 +13,8 @@ from legato_hub.cart_commit import CartCommitter
 from legato_hub.clock import now_ms
 from legato_hub.core.problem import Problem
 from legato_hub.lane import Lane
-from legato_hub.live import Live, LiveResources
+from legato_hub.live import Live
+from legato_hub.live_resources import LiveResources
 from legato_hub.storage.base import StorageError
 from legato_hub.telemetry.tracing import tracer
 

@@ -17,7 +17,7 @@ from legato_hub.cart_commit import CartCommitter
 from legato_hub.clock import now_ms
 from legato_hub.core.problem import Problem
 from legato_hub.failpoints import Failpoints
-from legato_hub.live import LiveResources
+from legato_hub.live_resources import LiveResources
 from legato_hub.storage.base import Slot, Storage, StorageError
 from legato_hub.telemetry.metrics import RESOLUTIONS
 from legato_hub.telemetry.tracing import tracer

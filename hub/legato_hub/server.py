@@ -45,7 +45,7 @@ from legato_hub.core.outbox import Outbox
 from legato_hub.downstream import Downstream
 from legato_hub.erasure import Erasure
 from legato_hub.failpoints import Failpoints
-from legato_hub.live import LiveResources
+from legato_hub.live_resources import LiveResources
 from legato_hub.pacer import Pacer
 from legato_hub.peers import Peers
 from legato_hub.presence import Gossip

@@ -9,7 +9,8 @@ from legato_hub.core.cursor import Cursor
 from legato_hub.core.outbox import to_cursor
 from legato_hub.core.problem import Problem, not_found
 from legato_hub.lane import Lane
-from legato_hub.live import Live, LiveResources
+from legato_hub.live import Live
+from legato_hub.live_resources import LiveResources
 from legato_hub.storage import base
 from legato_hub.storage.base import Claim, CommandKey, Commit, Committed, Storage
 

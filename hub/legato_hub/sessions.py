@@ -26,7 +26,8 @@ from legato_hub.core.identity import Identity, IdentityKind
 from legato_hub.core.market import Market, Stores, resolve
 from legato_hub.core.outbox import to_cursor
 from legato_hub.core.problem import Problem
-from legato_hub.live import Live, LiveResources
+from legato_hub.live import Live
+from legato_hub.live_resources import LiveResources
 from legato_hub.sign_in import SignIns
 from legato_hub.storage.base import Storage
 

@@ -23,7 +23,8 @@ from legato_hub.clock import now_ms
 from legato_hub.core import sessions, sign_in
 from legato_hub.core.access import customer_of
 from legato_hub.core.market import Market
-from legato_hub.live import Live, LiveResources
+from legato_hub.live import Live
+from legato_hub.live_resources import LiveResources
 from legato_hub.storage.base import Storage
 
 CUSTOMER_KEPT_MS = 365 * 24 * 3_600_000

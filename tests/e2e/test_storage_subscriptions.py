@@ -8,7 +8,7 @@ import pytest
 
 from legato.commerce.v1 import cart_intent_pb2, quantity_pb2
 from legato.protocol.ids import new_id
-from legato_hub import live as module
+from legato_hub import live_resources as module
 from legato_hub.config import StorageConfig
 from tests.storage.valkey_deeds import subscribed
 from tests.storage.valkey_servers import own_server

@@ -17,7 +17,7 @@ from legato_hub.core import sessions as core
 from legato_hub.core.identity import Identity, IdentityKind
 from legato_hub.core.market import Store
 from legato_hub.core.problem import Problem
-from legato_hub.live import LiveResources
+from legato_hub.live_resources import LiveResources
 from legato_hub.sessions import Sessions
 from legato_hub.storage.base import Storage
 from legato_hub.storage.sqlite import SQLiteStorage

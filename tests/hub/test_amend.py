@@ -9,7 +9,7 @@ from legato.protocol.ids import new_id
 from legato_hub.amend import Amender
 from legato_hub.clock import now_ms
 from legato_hub.core.problem import Problem
-from legato_hub.live import LiveResources
+from legato_hub.live_resources import LiveResources
 from legato_hub.storage.sqlite import SQLiteStorage
 
 

@@ -15,7 +15,7 @@ from legato_hub.connections import Connections
 from legato_hub.core.identity import Identity, IdentityKind
 from legato_hub.core.notes import Replaced, decode
 from legato_hub.core.problem import Problem
-from legato_hub.live import LiveResources
+from legato_hub.live_resources import LiveResources
 from legato_hub.peers import Peers
 from legato_hub.storage.base import Storage, StorageError
 from legato_hub.storage.sqlite import SQLiteStorage

@@ -12,8 +12,10 @@ from legato.orchestrator.v1 import stream_pb2
 from legato.protocol import state
 from legato.protocol.state import Delta
 from legato_hub import live as module
+from legato_hub import live_resources
 from legato_hub.clock import now_ms
-from legato_hub.live import Live, LiveResources
+from legato_hub.live import Live
+from legato_hub.live_resources import LiveResources
 from legato_hub.storage.base import Commit, Committed, Cursor, Loaded, StorageError, Update
 from legato_hub.storage.sqlite import SQLiteStorage
 
@@ -125,7 +127,7 @@ async def make(storage: SQLiteStorage, name: str) -> None:
 async def test_what_is_not_used_is_let_go_and_what_is_pinned_stays(
     storage: SQLiteStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "IDLE_KEPT", 2)
+    monkeypatch.setattr(live_resources, "IDLE_KEPT", 2)
     resources = LiveResources(storage)
     pinned = [await resources.pin(f"carts/pinned-{n}") for n in range(5)]
     for number in range(5):
@@ -140,7 +142,7 @@ async def test_what_is_not_used_is_let_go_and_what_is_pinned_stays(
 
 
 async def test_the_latest_used_stay(storage: SQLiteStorage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "IDLE_KEPT", 2)
+    monkeypatch.setattr(live_resources, "IDLE_KEPT", 2)
     resources = LiveResources(storage)
     first = await resources.get("carts/1")
     await resources.get("carts/2")
