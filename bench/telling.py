@@ -40,7 +40,7 @@ FIGURES = {
     "command_took_hub_valkey": "ms",
     "baseline_command_took_valkey": "ms",
     "baseline_command_cpu": "us/command",
-    "command_cpu_reference_adapter": "us/command",
+    "reference_adapter_cost_ratio": "x",
     "tracing_cost_ratio_1pct": "x",
     "tracing_cost_ratio_full": "x",
     "baseline_shape_command": "x",
